@@ -1,0 +1,1 @@
+"""The Entity Data Model: nouns, CSDL reading and schemas. No I/O lives here."""
