@@ -1,0 +1,217 @@
+"""One segment's paging machine: which request comes next, and what an answer means for it.
+
+Where the key allows, each page is asked for by seek: the rows after the last key. Rows that come and go
+during the read then neither skip nor double others, and depth costs nothing. Where a key cannot be named
+in a filter, the server's next link is followed instead, page by page, as the words stand in facts 3.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from tap_d365fo.errors import PagingError
+from tap_d365fo.odata.keyset import can_seek, can_stand_at
+from tap_d365fo.odata.query import MAX_URL_LENGTH, Query
+from tap_d365fo.transport.session import Answer, Request
+
+if TYPE_CHECKING:
+    from tap_d365fo.edm.model import Property
+    from tap_d365fo.extraction.page_size import PageSize
+    from tap_d365fo.extraction.records import RecordBlock, RecordShape
+    from tap_d365fo.extraction.segment import Segment
+    from tap_d365fo.odata.keyset import Cursor
+
+ACCEPT = "application/json; odata.metadata=minimal"
+
+
+@dataclass(slots=True)
+class Asking:
+    """What all chains of one read ask for; shared, and narrowed when the environment cannot serve it."""
+
+    entity_set: str
+    service_root: str
+    key: tuple[Property, ...]
+    shape: RecordShape
+    page_size: PageSize
+    known_names: frozenset[str]
+    """All properties that the entity has as far as the catalog knows."""
+    filter: str = ""
+    selecting: bool = True
+
+    def select(self, query_length: int) -> tuple[str, ...]:
+        """Return the columns to name, none when that makes the URL too long and most are wanted."""
+        names = tuple(column.name for column in self.shape.columns)
+        length = query_length + sum(map(len, names)) + len(names)
+        most = 2 * len(names) > len(self.known_names)
+        return () if not self.selecting or (length > MAX_URL_LENGTH and most) else names
+
+
+class Chain:
+    """Reads one segment page after page. Not shared between threads."""
+
+    def __init__(self, asking: Asking, segment: Segment) -> None:
+        self.asking = asking
+        self.segment = segment
+        self.finished = False
+        self.cursor: Cursor | None = segment.after
+        self.limit: int | None = None
+        """A hard limit of rows while a row that cannot be read is being closed in on."""
+        self.rows = 0
+        self.spoilt = False
+        """A row could not be read: what follows is delivered, but the position stays before it."""
+        self.ranged = False
+        self._pages = 0
+        self._link: str | None = None
+        self._spare_link: str | None = None
+        self._by_offset = False
+        self._seeks = can_seek(segment.key(asking.key))
+        self._stood: set[tuple[str, ...]] = set()
+        self._asked_rows = 0
+        self._empty_answers = 0
+
+    def left(self) -> Segment:
+        """Return what is left of the segment, as far back as a later run has to begin."""
+        return self.segment.moved(self.cursor) if self.cursor is not None else self.segment
+
+    def worth_ranging(self) -> bool:
+        """Say whether it may pay to read what is left in key ranges side by side."""
+        return self._pages == 1 and not self.finished and self.resumable and self.segment.up_to is None
+
+    @property
+    def resumable(self) -> bool:
+        """Say whether a later run can go on after `cursor`."""
+        return self._seeks and not self._by_offset and self._link is None
+
+    def request(self) -> Request:
+        """Return the next request; called anew for each attempt, so that a smaller page can be asked for."""
+        self._asked_rows = min(self.limit or self.asking.page_size.rows, self.asking.page_size.rows)
+        headers = {"Accept": ACCEPT, "Prefer": f"odata.maxpagesize={self._asked_rows}"}
+        url = self._link if self._link and not self._by_offset else self._query().url(self.asking.service_root)
+        return Request("GET", url, headers=headers, what=f"reading {self.asking.entity_set}")
+
+    def key_request(self) -> Request:
+        """Return a request for nothing but the key of the next row."""
+        names = tuple(column.name for column in self.asking.key)
+        url = self._query(select=names, top=1).url(self.asking.service_root)
+        return Request("GET", url, headers={"Accept": ACCEPT}, what=f"finding a row of {self.asking.entity_set}")
+
+    def _query(self, *, select: tuple[str, ...] | None = None, top: int | None = None) -> Query:
+        filter_text = self.segment.filter(self.asking.key, at=self.cursor, also=self.asking.filter)
+        orderby = tuple(column.name for column in self.asking.key)
+        length = len(self.asking.service_root) + len(filter_text) + sum(map(len, orderby)) + 120
+        return Query(
+            self.asking.entity_set,
+            select=self.asking.select(length) if select is None else select,
+            filter=filter_text,
+            orderby=orderby,
+            top=top or self.limit,
+            skip=self.rows if self._by_offset and self.rows else None,
+        )
+
+    def read(self, answer: Answer) -> RecordBlock:
+        """Read an answer to `request`; raises BrokenAnswerError where asking again may help."""
+        return self.asking.shape.block(answer.body, content_type=answer.headers.get("Content-Type", ""))
+
+    def advance(self, block: RecordBlock) -> None:
+        """Move behind a page. Raises PagingError where the page leads nowhere."""
+        self.rows += len(block)
+        self._pages += 1
+        link = block.page.next_link
+        if self.limit is not None:
+            self._advance_narrowly(block)
+        elif not len(block) and link:
+            self._advance_over_nothing(link)
+        elif link or (self._seeks and len(block) >= self._asked_rows):
+            self._advance_to(block, link)
+        else:
+            self.finished = True
+
+    def _advance_narrowly(self, block: RecordBlock) -> None:
+        asked = self.limit or 1
+        self.limit = None if asked >= self.asking.page_size.rows else min(asked * 2, self.asking.page_size.rows)
+        if len(block) < asked and not block.page.next_link:
+            self.finished = True
+        elif not self._by_offset:
+            self._seek(block)
+
+    def _advance_over_nothing(self, link: str) -> None:
+        """An empty page with a next link is not the end: ask once more, then follow the link."""
+        self._empty_answers += 1
+        if self._empty_answers > 1:
+            self._empty_answers = 0
+            self._follow(link)
+
+    def _advance_to(self, block: RecordBlock, link: str | None) -> None:
+        self._empty_answers = 0
+        cursor = block.cursor()
+        if self._seeks and cursor and can_stand_at(cursor, self.segment.key(self.asking.key)):
+            self._spare_link = link
+            self._seek(block)
+        elif link:
+            self._follow(link)
+        else:
+            self.finished = True
+
+    def _seek(self, block: RecordBlock) -> None:
+        cursor = block.cursor()
+        if cursor is None:
+            return
+        place = tuple(cursor.values())
+        if place in self._stood:
+            raise PagingError(
+                f"Reading {self.asking.entity_set}: the server sent the rows before key {_shown(cursor)} again "
+                "when asked for those after it.",
+                remedy="Nothing was skipped; if this repeats, report it with the ids of the last request.",
+            )
+        self._stood.add(place)
+        self._link, self.cursor = None, cursor
+
+    def _follow(self, link: str) -> None:
+        url = self._on_own_origin(link)
+        if (url,) in self._stood:
+            raise PagingError(f"Reading {self.asking.entity_set}: the server's next link repeats: {url}.")
+        self._stood.add((url,))
+        self._link = url
+
+    def _on_own_origin(self, link: str) -> str:
+        """Put a next link of any form back on our own service root; it must name the same entity set."""
+        parts = urlsplit(link)
+        name = parts.path.rstrip("/").rsplit("/", 1)[-1]
+        if name and name.partition("(")[0] != self.asking.entity_set:
+            raise PagingError(
+                f"Reading {self.asking.entity_set}: the next link leads to {name!r}, not to the same entity set."
+            )
+        if not parts.query:
+            raise PagingError(f"Reading {self.asking.entity_set}: the next link {link!r} has no query.")
+        query = parts.query if "cross-company=" in parts.query else f"cross-company=true&{parts.query}"
+        return f"{self.asking.service_root}/{self.asking.entity_set}?{query}"
+
+    def fall_back_to_link(self) -> bool:
+        """Take the last page's next link instead of a seek that was rejected; False if there is none."""
+        if self._spare_link is None or self._link is not None:
+            return False
+        self._seeks = False
+        link, self._spare_link = self._spare_link, None
+        self._follow(link)
+        return True
+
+    def narrow(self) -> bool:
+        """Ask for half as many rows; False when it was already one."""
+        if self.limit == 1:
+            return False
+        self.limit = max(1, (self.limit or self._asked_rows) // 2)
+        if self._link is not None or not self._seeks:
+            self._by_offset = True
+        return True
+
+    def step_over(self, cursor: Cursor | None) -> None:
+        """Go on behind one row that cannot be read."""
+        self.rows += 1
+        if not self._by_offset and cursor is not None:
+            self.cursor = cursor
+
+
+def _shown(cursor: Cursor) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in cursor.items())

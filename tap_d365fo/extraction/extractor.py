@@ -1,0 +1,49 @@
+"""The waist: one open connection to an environment, held by every door."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tap_d365fo.edm.csdl import read_model
+from tap_d365fo.extraction.discovery import discover
+from tap_d365fo.extraction.environment import Environment
+from tap_d365fo.extraction.reading import Reading, ReadPlan
+from tap_d365fo.transport.service import ODataService
+from tap_d365fo.transport.session import ODataSession
+
+if TYPE_CHECKING:
+    from tap_d365fo.config import Config
+    from tap_d365fo.extraction.entity import DataEntity
+
+__all__ = ["Extractor", "ReadPlan", "Reading"]
+
+
+class Extractor:
+    """Discovers and reads one environment. Nothing is sent until something is asked for."""
+
+    def __init__(self, config: Config, *, started_ms: int | None = None) -> None:
+        self.config = config
+        self.session = ODataSession(config)
+        self.service = ODataService(self.session, config)
+        started = started_ms if started_ms is not None else int(time.time() * 1000)
+        self.environment = Environment(config, self.session, started_ms=started)
+
+    def entities(self) -> list[DataEntity]:
+        """Read what the environment offers, narrowed to the setting `entities`."""
+        model = self.service.metadata(read_model)
+        return discover(model, self.config)
+
+    def read(self, plan: ReadPlan) -> Reading:
+        """Begin to read an entity; pages are fetched ahead from now on."""
+        return Reading(plan, self.environment)
+
+    def stop(self) -> None:
+        """End all waiting and reading soon; readings then end with Interrupted. Safe from any thread."""
+        self.environment.scheduler.stop()
+        self.session.stop()
+
+    def close(self) -> None:
+        """Give connections and threads back."""
+        self.environment.scheduler.stop()
+        self.session.close()

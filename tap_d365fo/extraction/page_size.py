@@ -1,0 +1,39 @@
+"""How many rows to ask for: what a page of about 16 MiB holds, less after a time-out, never above the limit."""
+
+from __future__ import annotations
+
+import threading
+
+from tap_d365fo.extraction.scheduler import BYTES_PER_REQUEST
+
+_FIRST_PAGE_CELLS = 600_000
+"""Cells that a first page may hold, before it has told how wide a row is: some 20 MiB."""
+
+
+class PageSize:
+    """The page size of one stream, shared by its chains."""
+
+    def __init__(self, limit: int, *, columns: int) -> None:
+        self.limit = limit
+        self._lock = threading.Lock()
+        self._ceiling = limit
+        self._rows = max(1, min(limit, _FIRST_PAGE_CELLS // max(columns, 1)))
+
+    @property
+    def rows(self) -> int:
+        """The rows to ask for now."""
+        return self._rows
+
+    def learn(self, *, rows: int, size: int) -> None:
+        """Take a page's width into account, and grow back a little after a shrink."""
+        if not rows:
+            return
+        with self._lock:
+            fitting = max(1, BYTES_PER_REQUEST * rows // max(size, 1))
+            self._ceiling = min(self.limit, self._ceiling + max(1, self._ceiling // 4))
+            self._rows = max(1, min(fitting, self._ceiling))
+
+    def shrink(self) -> None:
+        """Halve after a time-out or a gateway's 502/504."""
+        with self._lock:
+            self._rows = self._ceiling = max(1, self._rows // 2)

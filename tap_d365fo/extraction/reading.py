@@ -1,0 +1,333 @@
+"""Reading one entity: its segments side by side, its pages in an order that keeps the state true.
+
+Worker threads fetch pages and push them, in order within each segment, into one queue. The door takes
+them out with `for batch in reading`, writes them, and may then write `batch.bookmark`: it speaks only of
+rows that were handed over before it.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from tap_d365fo.edm.model import DATA_AREA_ID
+from tap_d365fo.errors import D365FOError, IncompleteReadError
+from tap_d365fo.extraction import windows
+from tap_d365fo.extraction.bookmark import GLOBAL, Bookmark, Progress
+from tap_d365fo.extraction.chain import Asking, Chain
+from tap_d365fo.extraction.fan_out import by_company, by_key_range
+from tap_d365fo.extraction.page_size import PageSize
+from tap_d365fo.extraction.fetching import Fetcher, UnreadableRow
+from tap_d365fo.extraction.records import RecordShape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tap_d365fo.extraction.entity import DataEntity
+    from tap_d365fo.extraction.environment import Environment
+    from tap_d365fo.extraction.records import RecordBlock
+    from tap_d365fo.extraction.segment import Segment
+
+logger = logging.getLogger("tap_d365fo")
+
+STALE_AFTER_MS = 24 * 3600 * 1000
+"""An unfinished full read older than this starts over: its first rows are too old to stand beside new ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """What one read is asked to do."""
+
+    entity: DataEntity
+    columns: frozenset[str]
+    """Names of the selected properties; key and replication key are always among them."""
+    bookmark: Mapping[str, Any]
+    """The stream's state as the door was given it."""
+    order: int = 0
+    """Place among the streams of a run: lower is read first."""
+    keep_etags: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some records in order, and the stream's state once they are written."""
+
+    block: RecordBlock
+    bookmark: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What a worker pushes: a page of one segment, and what became of the segment."""
+
+    segment_id: int
+    block: RecordBlock | None
+    left: Segment | None
+    """The segment as it stands after the page; None when it is finished."""
+    children: dict[int, Segment] = field(default_factory=dict)
+    spoilt: bool = False
+
+
+class Reading:
+    """One entity being read. Iterate it once; afterwards `rows`, `bookmark` and `version` speak of the whole."""
+
+    def __init__(self, plan: ReadPlan, environment: Environment) -> None:
+        self.plan = plan
+        self.rows = 0
+        self.expected_rows: int | None = None
+        self.resumed = False
+        self.unreadable: list[UnreadableRow] = []
+        self._environment = environment
+        self._entity = plan.entity
+        options = environment.config.options_for(self._entity.name)
+        self._skips_unreadable = options.skip_unreadable_rows
+        self._key = self._entity.key_properties
+        shape = RecordShape(
+            columns=tuple(each for each in self._entity.properties if each.name in plan.columns),
+            key=self._key,
+            null_dates=environment.config.null_dates,
+            decimals_as_strings=environment.config.decimals == "string",
+            replication_key=self._entity.replication_key if self._entity.is_incremental else None,
+            company_column=DATA_AREA_ID if self._entity.is_company_scoped else None,
+            keep_etags=plan.keep_etags,
+        )
+        self._asking = Asking(
+            entity_set=self._entity.name,
+            service_root=environment.config.service_root,
+            key=self._key,
+            shape=shape,
+            page_size=PageSize(environment.config.page_size, columns=len(shape.columns)),
+            known_names=frozenset(each.name for each in self._entity.properties),
+            filter=options.filter or "",
+        )
+        self._fetcher = Fetcher(environment.session, self._asking)
+        self._pages: queue.SimpleQueue[_Page | D365FOError | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._open = 0
+        self._ids = 0
+        self._failures: list[D365FOError] = []
+        self._pending: dict[int, Segment] = {}
+        self._spoilt: set[str] = set()
+        self._bookmark = Bookmark()
+        self._version = environment.started_ms
+        self._lane = environment.scheduler.open_lane(plan.order)
+        environment.scheduler.submit(self._lane, self._begin)
+        self._open = 1
+
+    @property
+    def version(self) -> int:
+        """The version of a full-table read: the moment at which its first part began, in milliseconds."""
+        return self._version
+
+    @property
+    def bookmark(self) -> dict[str, Any]:
+        """The stream's state after what was iterated so far."""
+        return self._bookmark.to_state()
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield batches as they come.
+
+        Raises IncompleteReadError at the end where a part could not be read; whatever could be read was
+        yielded before.
+        """
+        try:
+            while (page := self._pages.get()) is not None:
+                if isinstance(page, D365FOError):
+                    self._failures.append(page)
+                    continue
+                self._settle(page)
+                if page.block is not None and len(page.block):
+                    self.rows += len(page.block)
+                    yield Batch(page.block, self.bookmark)
+                if page.block is not None:
+                    self._environment.scheduler.release(self._lane, page.block.page.size)
+        finally:
+            self._environment.scheduler.close_lane(self._lane)
+        self._finish()
+
+    # -- in worker threads ------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        try:
+            self._bookmark = self._restored()
+            segments = self._first_segments()
+        except D365FOError as exc:
+            self._pages.put(exc)
+            self._closed()
+            return
+        numbered = {self._numbered(): segment for segment in segments}
+        self._pending.update(numbered)
+        for segment_id, segment in numbered.items():
+            self._launch(segment_id, segment)
+        self._closed()
+
+    def _restored(self) -> Bookmark:
+        key = self._asking.shape.replication_key
+        bookmark = Bookmark.from_state(self.plan.bookmark, stream=self._entity.name, replication_key=key)
+        progress = bookmark.progress
+        if progress and key is None and self._environment.started_ms - progress.started > STALE_AFTER_MS:
+            logger.info("%s: the unfinished read in the state is more than a day old; starting over.", self._entity.name)
+            progress = None
+        self.resumed = progress is not None and bool(progress.segments)
+        if not self.resumed:
+            upper = windows.upper_bound(self._environment, bookmark) if key else None
+            progress = Progress(self._environment.started_ms, upper)
+        bookmark.progress = progress
+        self._version = progress.started if progress else self._version
+        return bookmark
+
+    def _first_segments(self) -> list[Segment]:
+        if self.resumed and self._bookmark.progress:
+            logger.info("%s: resuming an unfinished read.", self._entity.name)
+            return list(self._bookmark.progress.segments)
+        return windows.first_segments(self._entity, self._environment, self._bookmark)
+
+    def _numbered(self) -> int:
+        with self._lock:
+            self._ids += 1
+            return self._ids
+
+    def _launch(self, segment_id: int, segment: Segment) -> None:
+        chain = Chain(self._asking, segment)
+        with self._lock:
+            self._open += 1
+        self._environment.scheduler.submit(self._lane, lambda: self._step(segment_id, chain))
+
+    def _closed(self) -> None:
+        with self._lock:
+            self._open -= 1
+            last = self._open == 0
+        if last:
+            self._pages.put(None)
+
+    def _step(self, segment_id: int, chain: Chain) -> None:
+        """Fetch one page of a chain, push it, and queue the chain's next step."""
+        try:
+            block, row = self._fetcher.fetch(chain)
+            children = self._children(chain, block)
+        except D365FOError as exc:
+            self._pages.put(exc)
+            self._closed()
+            return
+        except Exception as exc:  # noqa: BLE001  a bug must end this read, not hang it
+            logger.debug("%s: a worker failed", self._entity.name, exc_info=exc)
+            self._pages.put(_unexpected(exc, self._entity.name))
+            self._closed()
+            return
+        if row is not None:
+            self._met_unreadable(chain, row)
+        self._push(segment_id, chain, block, children)
+        if chain.finished or children:
+            self._closed()
+        else:
+            self._environment.scheduler.submit(self._lane, lambda: self._step(segment_id, chain))
+
+    def _children(self, chain: Chain, block: RecordBlock | None) -> dict[int, Segment]:
+        """After an opening page that was not the last: one segment for each legal entity."""
+        if chain.finished or block is None or not len(block) or not self._entity.is_company_scoped:
+            return {}
+        segments = by_company(chain, block, self._environment)
+        return {self._numbered(): segment for segment in segments}
+
+    def _push(self, segment_id: int, chain: Chain, block: RecordBlock | None, children: dict[int, Segment]) -> None:
+        left = None if chain.finished else chain.left()
+        if block is not None:
+            self._environment.scheduler.hold(self._lane, block.page.size)
+        self._pages.put(_Page(segment_id, block, left, children, spoilt=chain.spoilt))
+        for child_id, segment in children.items():
+            self._launch(child_id, segment)
+        if not children and block is not None and chain.worth_ranging():
+            self._range(segment_id, chain)
+
+    def _range(self, segment_id: int, chain: Chain) -> None:
+        """Cut what is left of a long segment into key ranges, while the chain itself goes on reading."""
+        with self._lock:
+            if self._open > self._environment.config.max_parallel_requests or chain.ranged:
+                return
+            chain.ranged = True
+            self._open += 1
+            free = self._environment.config.max_parallel_requests - self._open + 2
+
+        def cut() -> None:
+            try:
+                segments = by_key_range(chain, self._environment, pieces=free)
+                children = {self._numbered(): segment for segment in segments}
+                if children:
+                    self._pages.put(_Page(segment_id, None, chain.segment, children))
+                for child_id, segment in children.items():
+                    self._launch(child_id, segment)
+            except D365FOError as exc:
+                logger.debug("%s: not cut into ranges: %s", self._entity.name, exc)
+            finally:
+                self._closed()
+
+        threading.Thread(target=cut, name="ranges", daemon=True).start()
+
+    def _met_unreadable(self, chain: Chain, row: UnreadableRow) -> None:
+        self.unreadable.append(row)
+        if self._skips_unreadable:
+            logger.warning("%s: skipped a row that F&O cannot read: %s", self._entity.name, row)
+            return
+        logger.error("%s: F&O cannot read a row: %s", self._entity.name, row)
+        if not chain.spoilt:
+            chain.spoilt = True
+            self._pages.put(row.error)
+
+    # -- in the door's thread ---------------------------------------------------------------------------
+
+    def _settle(self, page: _Page) -> None:
+        progress = self._bookmark.progress
+        if progress is None:
+            return
+        if page.spoilt:
+            segment = self._pending.get(page.segment_id)
+            self._spoilt.add((segment.company if segment else None) or GLOBAL)
+        elif page.block is None and page.children:
+            self._shorten(page)
+        elif page.left is None or page.children:
+            self._pending.pop(page.segment_id, None)
+        else:
+            self._pending[page.segment_id] = page.left
+        self._pending.update(page.children)
+        if page.block is not None:
+            windows.raise_highest(progress.highest, page.block.highest())
+        progress.segments = list(self._pending.values())
+        self._promote(progress)
+
+    def _shorten(self, page: _Page) -> None:
+        """Note that ranges were cut off a segment, without moving it past rows not yet handed over."""
+        standing = self._pending.get(page.segment_id)
+        if standing is not None and page.left is not None:
+            self._pending[page.segment_id] = replace(standing, up_to=page.left.up_to)
+
+    def _promote(self, progress: Progress) -> None:
+        """Make a legal entity's highest stamp its bookmark once no part of it is left to read."""
+        if self._asking.shape.replication_key is None:
+            return
+        pending = {segment.company for segment in self._pending.values()}
+        opening = any(each.company is None and not each.others_than for each in self._pending.values())
+        for company, value in progress.highest.items():
+            if not opening and company not in pending and company not in self._spoilt:
+                windows.raise_value(self._bookmark.values, company, windows.capped(value, progress.upper))
+
+    def _finish(self) -> None:
+        progress = self._bookmark.progress
+        spoilt = bool(self.unreadable) and not self._skips_unreadable
+        if progress is not None and (spoilt or not (self._pending or self._failures)):
+            self._bookmark.progress = None
+        if self._failures:
+            raise self._failures[0] if len(self._failures) == 1 else _several(self._entity.name, self._failures)
+
+
+def _several(name: str, failures: list[D365FOError]) -> D365FOError:
+    """Return the failure that someone can act on, saying how many there were."""
+    first = min(failures, key=lambda each: ("config", "system", "transient").index(each.fault))
+    different = {str(each) for each in failures}
+    return first if len(different) == 1 else IncompleteReadError({name: first})
+
+
+def _unexpected(exc: BaseException, name: str) -> D365FOError:
+    return D365FOError(f"Reading {name} stopped on an unexpected {type(exc).__name__}: {exc}.")
