@@ -1,0 +1,203 @@
+"""Singer door, one stream: an entity's batches become SCHEMA, RECORD and STATE messages.
+
+The SDK's loop around `get_records` keeps its contexts, timers and final STATE. Records are written here,
+a page at a time; only what must be seen one by one (a record limit) is yielded to the SDK.
+"""
+
+from __future__ import annotations
+
+import gzip
+from contextlib import closing
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import msgspec
+from singer_sdk import Stream
+from singer_sdk.helpers.types import Context, Record  # noqa: TC002  the SDK reads these at run time
+from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
+from singer_sdk.singerlib import ActivateVersionMessage
+
+from tap_d365fo.errors import D365FOError
+from tap_d365fo.extraction.extractor import ReadPlan
+from tap_d365fo.extraction.records import RecordBlock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from singer_sdk.batch import BatchConfig  # type: ignore[attr-defined]
+    from singer_sdk.helpers._batch import BaseBatchFileEncoding
+    from singer_sdk.metrics import Counter
+
+    from tap_d365fo.extraction.entity import DataEntity
+    from tap_d365fo.extraction.reading import Batch, Reading
+    from tap_d365fo.tap import TapD365FO
+
+_GZIP_LEVEL = 1
+"""Batch files are read once and thrown away."""
+
+
+def _hook(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+_encode = msgspec.json.Encoder(decimal_format="number", enc_hook=_hook).encode
+
+
+class EntityStream(Stream):
+    """One entity set as a Singer stream."""
+
+    def __init__(self, tap: TapD365FO, entity: DataEntity, columns: frozenset[str], schema: dict[str, Any]) -> None:
+        super().__init__(tap=tap, name=entity.name, schema=schema)
+        self.tap = tap
+        self.entity = entity
+        self.columns = columns
+        self.primary_keys = list(entity.key)
+        self.replication_key = entity.replication_key
+        self._counter: Counter | None = None
+
+    # -- what the SDK asks ------------------------------------------------------------------------------
+
+    @property
+    def emit_activate_version_messages(self) -> bool:
+        """No: the SDK writes the message before the first record, we write it after the last."""
+        return False
+
+    @property
+    def partitions(self) -> list[dict[str, Any]] | None:
+        """None: legal entities are read side by side, with a bookmark each, inside one read."""
+        return None
+
+    def get_record_counter(self, **kwargs: Any) -> Counter:
+        """Keep the SDK's counter, so that records written here are counted in it."""
+        self._counter = super().get_record_counter(**kwargs)
+        return self._counter
+
+    def get_records(self, context: Context | None) -> Iterable[Record]:
+        """Write records a page at a time; yield them only where the SDK has to see each one."""
+        if self.ABORT_AT_RECORD_COUNT is not None:
+            yield from self._single_records()
+            return
+        write = self._write_as_is if self._is_plain() else self._write_mapped
+        try:
+            with closing(self._batches()) as batches:
+                for batch in batches:
+                    write(batch.block)
+                    if self._counter is not None:
+                        self._counter.increment(len(batch.block))
+                    self._settle(batch.bookmark)
+            self._whole()
+        except D365FOError as exc:
+            self.tap.failed(self, exc)
+
+    def get_batches(
+        self, batch_config: BatchConfig, context: Context | None = None
+    ) -> Iterable[tuple[BaseBatchFileEncoding, list[str]]]:
+        """Write each page as one file of records."""
+        try:
+            with closing(self._batches()) as batches:
+                for batch in batches:
+                    lines = b"".join(_encode(row) + b"\n" for row in self._mapped(batch.block)) if not self._is_plain() else None
+                    if lines is None:
+                        lines = batch.block.lines(b"{", self._closing_of_record() + b"\n")
+                    url = self._write_file(batch_config, lines)
+                    self._take(batch.bookmark)
+                    yield batch_config.encoding, [url]
+            self._whole()
+        except D365FOError as exc:
+            self.tap.failed(self, exc)
+
+    # -- reading ----------------------------------------------------------------------------------------
+
+    def plan(self, order: int) -> ReadPlan:
+        """Return what is to be read, from where this stream's state says."""
+        return ReadPlan(self.entity, self.columns, bookmark=self.given_state, order=order)
+
+    @property
+    def given_state(self) -> Mapping[str, Any]:
+        """The stream's part of the state as the run was given it."""
+        return self.tap.given_bookmarks.get(self.name, {})
+
+    def _batches(self) -> Iterator[Batch]:
+        reading = self.tap.reading(self)
+        self._reading = reading
+        yield from reading
+
+    def _single_records(self) -> Iterator[Record]:
+        with closing(self._batches()) as batches:
+            for batch in batches:
+                yield from batch.block.records()
+
+    def _whole(self) -> None:
+        """After the last page: the rows of older versions may go, and the state says where we stand."""
+        if self.replication_method == "FULL_TABLE":
+            self._write_activate_version(self._reading)
+        self._settle(self._reading.bookmark, last=True)
+
+    def _write_activate_version(self, reading: Reading) -> None:
+        for stream_map in self.stream_maps:
+            if not isinstance(stream_map, RemoveRecordTransform):
+                message = ActivateVersionMessage(stream=stream_map.stream_alias, version=reading.version)
+                self.tap.write_message(message)
+
+    # -- writing ----------------------------------------------------------------------------------------
+
+    def _is_plain(self) -> bool:
+        """Say whether records leave as they are: one map, and that the identity, without flattening."""
+        maps = self.stream_maps
+        return len(maps) == 1 and type(maps[0]) is SameRecordTransform and not maps[0].flattening_enabled
+
+    def _closing_of_record(self) -> bytes:
+        return b',"_sdc_deleted_at":null}' if self.replication_method == "LOG_BASED" else b"}"
+
+    def _write_as_is(self, block: RecordBlock) -> None:
+        stream = msgspec.json.encode(self.name)
+        prefix = b'{"type":"RECORD","stream":' + stream + b',"record":{'
+        self.tap.writer.write_lines(block.lines(prefix, self._closing_of_record() + self._trailer() + b"\n"))
+
+    def _write_mapped(self, block: RecordBlock) -> None:
+        trailer = self._trailer() + b"\n"
+        lines = []
+        heads = {
+            each.stream_alias: b'{"type":"RECORD","stream":' + _encode(each.stream_alias) + b',"record":'
+            for each in self.stream_maps
+        }
+        for row in block.records():
+            for stream_map in self.stream_maps:
+                mapped = stream_map.transform(row)
+                if mapped is not None:
+                    lines.append(heads[stream_map.stream_alias] + _encode(mapped) + trailer)
+        self.tap.writer.write_lines(b"".join(lines))
+
+    def _mapped(self, block: RecordBlock) -> Iterator[Record]:
+        for row in block.records():
+            for stream_map in self.stream_maps:
+                mapped = stream_map.transform(row)
+                if mapped is not None:
+                    yield mapped
+
+    def _trailer(self) -> bytes:
+        extracted = datetime.now(timezone.utc).isoformat().encode()
+        version = b""
+        if self.replication_method == "FULL_TABLE":
+            version = b',"version":%d' % self._reading.version
+        return version + b',"time_extracted":"' + extracted + b'"}'
+
+    def _write_file(self, batch_config: BatchConfig, lines: bytes) -> str:
+        prefix = batch_config.storage.prefix or ""
+        compress = batch_config.encoding.compression == "gzip"
+        name = f"{prefix}{self.tap.name}--{self.name}-{uuid4().hex}.json{'.gz' if compress else ''}"
+        with batch_config.storage.open(name, "wb") as file:
+            file.write(gzip.compress(lines, _GZIP_LEVEL) if compress else lines)
+        return batch_config.storage.get_url(name)
+
+    # -- state ------------------------------------------------------------------------------------------
+
+    def _take(self, bookmark: Mapping[str, Any]) -> None:
+        state = self.stream_state
+        state.clear()
+        state.update(bookmark)
+
+    def _settle(self, bookmark: Mapping[str, Any], *, last: bool = False) -> None:
+        self._take(bookmark)
+        self.tap.write_state(last=last)

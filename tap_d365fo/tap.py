@@ -1,0 +1,251 @@
+"""Singer door: the tap. Reads like a table of contents; the work is done below the waist."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from singer_sdk import Tap
+from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
+from singer_sdk.singerlib import Catalog
+
+from tap_d365fo.config import Config, config_jsonschema
+from tap_d365fo.errors import AuthenticationError, CatalogError, D365FOError, IncompleteReadError, Interrupted, StateError
+from tap_d365fo.extraction.catalog import catalog_entry, entity_from_catalog, selected_entries
+from tap_d365fo.extraction.extractor import Extractor
+from tap_d365fo.messages import BytesWriter
+from tap_d365fo.streams import EntityStream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import FrameType
+
+    from tap_d365fo.extraction.reading import Reading
+
+logger = logging.getLogger("tap_d365fo")
+
+STATE_OVERHEAD = 1.0
+"""A STATE is written after a page unless that would make states outweigh the records between them."""
+
+SECONDS_TO_END = 4.0
+"""After a signal the process ends by itself; when it does not within this time it is ended."""
+
+
+class TapD365FO(Tap):
+    """Singer tap for Dynamics 365 Finance & Operations."""
+
+    name = "tap-d365fo"
+    package_name = "tap-d365fo"
+    config_jsonschema: ClassVar[dict[str, Any]] = config_jsonschema()
+    dynamic_catalog = True
+    message_writer_class = BytesWriter
+    capabilities: ClassVar[list[Any]] = [
+        TapCapabilities.CATALOG,
+        TapCapabilities.STATE,
+        TapCapabilities.DISCOVER,
+        TapCapabilities.ACTIVATE_VERSION,
+        TapCapabilities.LOG_BASED,
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.FLATTENING,
+        PluginCapabilities.BATCH,
+        PluginCapabilities.STRUCTURED_LOGGING,
+    ]
+
+    def __init__(self, *, config: Any = None, catalog: Any = None, state: Any = None, **kwargs: Any) -> None:
+        self._entries = _selected(catalog)
+        self._stated = _bookmarks(state)
+        self._discovered: Catalog | None = None
+        self._readings: dict[str, Reading] = {}
+        self._ended_by: int | None = None
+        self._extractor: Extractor | None = None
+        self._settings: Config | None = None
+        self.failures: dict[str, D365FOError] = {}
+        given = None if self._entries is None else Catalog.from_dict({"streams": self._entries})
+        try:
+            super().__init__(config=config, catalog=given, state=state, **kwargs)
+        except ConfigValidationError:
+            Config.from_mapping(self._config)
+            raise
+
+    # -- settings and connection ------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Config:
+        """The settings as a frozen value; raises ConfigurationError naming all that is wrong with them."""
+        if self._settings is None:
+            self._settings = Config.from_mapping(self.config)
+            for notice in self._settings.notices:
+                logger.info("%s", notice)
+        return self._settings
+
+    @property
+    def extractor(self) -> Extractor:
+        """The open connection, made when first asked for."""
+        if self._extractor is None:
+            self._extractor = Extractor(self.settings, started_ms=self.initialized_at)
+        return self._extractor
+
+    @property
+    def writer(self) -> BytesWriter:
+        """The message writer, which takes ready-made lines too."""
+        return self.message_writer  # type: ignore[return-value]  # message_writer_class says which
+
+    @property
+    def given_bookmarks(self) -> Mapping[str, Any]:
+        """Bookmarks by stream, as this run was given them."""
+        return self._stated
+
+    # -- discovery --------------------------------------------------------------------------------------
+
+    @property
+    def catalog_dict(self) -> dict[str, Any]:
+        """Everything that the environment offers (as far as `entities` narrows it), as a Singer catalog."""
+        entities = self.extractor.entities()
+        return {"streams": [catalog_entry(entity, self.settings) for entity in entities]}
+
+    @property
+    def catalog_json_text(self) -> str:
+        """The catalog as text."""
+        return json.dumps(self.catalog_dict, indent=2, ensure_ascii=False)
+
+    @property
+    def input_catalog(self) -> Catalog | None:
+        """The catalog of this run: the user's, or what the setting `entities` selects."""
+        if self._entries is not None:
+            return super().input_catalog
+        if self._discovered is None:
+            self._entries_discovered = [each for each in self.catalog_dict["streams"] if _is_selected(each)]
+            self._discovered = Catalog.from_dict({"streams": self._entries_discovered})
+        return self._discovered
+
+    def discover_streams(self) -> list[EntityStream]:
+        """Build the streams of this run; nothing is built for entries that are not selected."""
+        catalog = self.input_catalog
+        entries = self._entries if self._entries is not None else self._entries_discovered
+        if catalog is None or not entries:
+            raise CatalogError(
+                "Nothing is selected.",
+                remedy="Name entities in the setting `entities`, or select streams in a catalog (--catalog).",
+            )
+        return [self._stream(entry) for entry in entries]
+
+    def _stream(self, entry: dict[str, Any]) -> EntityStream:
+        entity, columns = entity_from_catalog(entry, self.settings)
+        return EntityStream(self, entity, columns, entry["schema"])
+
+    # -- reading ----------------------------------------------------------------------------------------
+
+    def sync_all(self) -> None:  # type: ignore[misc]  # final in the SDK; see docs/decisions.md
+        """Read every selected stream; raises at the end where one was not read whole."""
+        try:
+            super().sync_all()
+        finally:
+            self.extractor.close()
+        if self.failures:
+            raise IncompleteReadError(self.failures)
+
+    def reading(self, stream: EntityStream) -> Reading:
+        """Return the stream's read, and begin those of the next streams so that none waits for another."""
+        streams = [each for each in self.streams.values() if isinstance(each, EntityStream) and each.selected]
+        place = streams.index(stream)
+        limited = stream.ABORT_AT_RECORD_COUNT is not None
+        ahead = 1 if limited else 1 + 2 * self.settings.max_parallel_requests
+        for order, each in enumerate(streams[place : place + ahead], start=place):
+            if each.name not in self._readings and each.name not in self.failures:
+                self._readings[each.name] = self.extractor.read(each.plan(order))
+        return self._readings.pop(stream.name)
+
+    def failed(self, stream: EntityStream, error: D365FOError) -> None:
+        """Note that a stream was not read whole; errors that concern all streams end the run."""
+        if self._ended_by is not None or isinstance(error, Interrupted):
+            self._end_by_signal()
+        logger.error("%s was not read whole. %s", stream.name, error)
+        self.failures[stream.name] = error
+        if isinstance(error, AuthenticationError):
+            raise error
+
+    def write_state(self, *, last: bool = False) -> None:
+        """Write a STATE, unless states would outweigh the records between them."""
+        if self._ended_by is not None:
+            self._end_by_signal()
+        if last or self.writer.bytes_since_state >= STATE_OVERHEAD * self._state_size:
+            self.writer.bytes_since_state = 0
+            self.state_writer.write_state(self.state)
+            self._state_size = self.writer.bytes_since_state
+            self.writer.bytes_since_state = 0
+
+    _state_size = 0
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over the state's bookmarks."""
+        super().load_state({"bookmarks": _bookmarks(state)})
+
+    # -- ending -----------------------------------------------------------------------------------------
+
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        """Let the page in hand be finished; nothing is written from inside a signal handler."""
+        del frame
+        self._ended_by = signum
+        if self._extractor is None:
+            raise SystemExit(128 + signum)
+        threading.Thread(target=self._extractor.stop, daemon=True).start()
+        deadline = threading.Timer(SECONDS_TO_END, os._exit, args=(128 + signum,))
+        deadline.daemon = True
+        deadline.start()
+
+    def _end_by_signal(self) -> NoReturn:
+        self.state_writer.write_state(self.state)
+        sys.stdout.flush()
+        signum = self._ended_by or signal.SIGTERM
+        logger.error("Ended by signal %d; the last STATE stands for all that was delivered.", signum)
+        raise SystemExit(128 + signum)
+
+
+def _selected(catalog: Any) -> list[dict[str, Any]] | None:
+    """Return the selected entries of a catalog given as text, mapping or SDK object."""
+    if catalog is None:
+        return None
+    document = catalog.to_dict() if isinstance(catalog, Catalog) else catalog
+    return selected_entries(document)
+
+
+def _is_selected(entry: dict[str, Any]) -> bool:
+    return any(each["metadata"].get("selected") for each in entry["metadata"] if not each["breadcrumb"])
+
+
+def _bookmarks(state: Any) -> dict[str, Any]:
+    """Return a state's bookmarks by stream; raises StateError where it is no state."""
+    bookmarks = (state or {}).get("bookmarks", {}) if isinstance(state or {}, dict) else None
+    if not isinstance(bookmarks, dict) or not all(isinstance(each, dict) for each in bookmarks.values()):
+        raise StateError(
+            "The state is not a Singer state of this tap: `bookmarks` must map stream names to objects.",
+            remedy="Give the last STATE value that this tap wrote, or none to start from the beginning.",
+        )
+    return json.loads(json.dumps(bookmarks))  # type: ignore[no-any-return]  # a copy: the SDK changes its own
+
+
+def main() -> None:
+    """Run the command line: one line for what went wrong, exit code 1, no traceback."""
+    try:
+        TapD365FO.cli()
+    except D365FOError as exc:
+        _fail(exc)
+    except BrokenPipeError:
+        # The reader went away; there is nobody to tell. Python would complain once more when it flushes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except (OSError, ValueError) as exc:
+        logger.debug("", exc_info=True)
+        _fail(exc)
+
+
+def _fail(exc: Exception) -> NoReturn:
+    logging.getLogger("tap-d365fo").error("%s", exc)
+    raise SystemExit(1) from None
