@@ -85,9 +85,23 @@ class EntitySet:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferedSet:
+    """An entity set by its names alone: what a document offers, whether it was read or not."""
+
+    name: str
+    type_name: str
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EdmModel:
     """All that was read from one `$metadata` document (or the part of it that was asked for)."""
 
     entity_sets: Mapping[str, EntitySet] = field(default_factory=lambda: MappingProxyType({}))
+    """In the container's order."""
     enum_types: Mapping[str, EnumType] = field(default_factory=lambda: MappingProxyType({}))
     """By unqualified name."""
+    offered: tuple[OfferedSet, ...] = ()
+    """Every entity set of the document, those left unread included."""
+    left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Entity sets that the document names but does not describe, each with the reason."""

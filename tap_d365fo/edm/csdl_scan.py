@@ -1,0 +1,146 @@
+"""CSDL declarations read by pattern: the quick lane for elements that look as F&O writes them.
+
+Rule: every function takes one element that a parser has already found well-formed and free of comments,
+processing instructions and CDATA, so that each `<` begins a tag. A pattern must account for every tag of
+the element; where one is left over (another facet, another order, an escaped character), the answer is
+None and the element is read by events instead. So the patterns may be narrow, but never wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from tap_d365fo.edm.csdl_events import DeclaredType
+from tap_d365fo.edm.model import EntityType, EnumMember, EnumType, NavigationProperty, Property
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_VALUE = r'"([^"&\t\n\r]*)"'
+_SOME = r'"[^"]*"'
+_CORE = r"Microsoft\.Dynamics\.OData\.Core\.V1\."
+_LABEL = rf'<Annotation Term="{_CORE}LabelId" String={_VALUE}\s*/>'
+_HELP = rf'<Annotation Term="{_CORE}HelpTextId" String={_VALUE}\s*/>'
+_AX_TYPE = (
+    rf'<Annotation Term="{_CORE}AXType"\s*>\s*'
+    rf"<EnumMember>\s*{_CORE}AXType/(\w+)\s*</EnumMember>\s*</Annotation>"
+)
+_OTHER = (
+    rf'<Annotation Term="(?!{_CORE}(?:LabelId|HelpTextId|AXType)"){_SOME[1:]}(?: \w+={_SOME})?\s*'
+    r"(?:/>|>\s*<Collection>(?:\s*<String>[^<]*</String>)*\s*</Collection>\s*</Annotation>)"
+)
+_OTHERS = rf"(?:\s*{_OTHER})*"
+
+_OPENING = re.compile(r'<EntityType Name="([^"&\s]+)"\s*>')
+_KEY = re.compile(rf"\s*<Key\s*>((?:\s*<PropertyRef Name={_SOME}\s*/>)+)\s*</Key>")
+_KEY_PART = re.compile(rf"Name={_VALUE}")
+_PROPERTY = re.compile(
+    rf'<Property Name={_VALUE} Type={_VALUE}(?: Nullable="(true|false)")?\s*>'
+    rf"(?:\s*{_LABEL})?(?:\s*{_HELP})?{_OTHERS}(?:\s*{_AX_TYPE})?{_OTHERS}\s*</Property>"
+)
+_NAVIGATION = re.compile(
+    rf"\s*<NavigationProperty Name={_VALUE} Type={_VALUE}(?: Nullable={_SOME})?(?: Partner={_VALUE})?\s*"
+    r"(?:/>|>((?:\s*<ReferentialConstraint [^>]*/>)*)"
+    rf"{_OTHERS}\s*</NavigationProperty>)"
+)
+_CONSTRAINT = re.compile(rf"<ReferentialConstraint Property={_VALUE} ReferencedProperty={_VALUE}\s*/>")
+_CLOSING = re.compile(rf"{_OTHERS}(?:\s*{_LABEL})?{_OTHERS}\s*</EntityType>")
+
+_ENUM_OPENING = re.compile(rf'<EnumType Name="([^"&\s]+)"\s*>(?:\s*{_LABEL})?{_OTHERS}')
+_MEMBER = re.compile(
+    rf'<Member Name={_VALUE} Value="(-?\d+)"\s*(?:/>|>(?:\s*{_LABEL})?{_OTHERS}\s*</Member>)'
+)
+_ENUM_CLOSING = re.compile(rf"(?:\s*{_LABEL})?{_OTHERS}\s*</EnumType>")
+
+
+class Scan:
+    """Reads elements of one document; equal properties of different types become one value."""
+
+    def __init__(self) -> None:
+        self._properties: dict[tuple[str | None, ...], Property] = {}
+        self._texts: dict[str, str] = {}
+
+    def entity_type(self, element: str) -> DeclaredType | None:
+        """Return the declaration of an `<EntityType>` element, or None where it looks unusual."""
+        opening = _OPENING.match(element)
+        if opening is None:
+            return None
+        key, position = _key(element, opening.end())
+        properties: list[Property] = []
+        for match in _contiguous(_PROPERTY, element, position):
+            properties.append(self._property(match))
+            position = match.end()
+        navigation: list[NavigationProperty] = []
+        while match_ := _NAVIGATION.match(element, position):
+            relation = _navigation(match_)
+            if relation is None:
+                return None
+            navigation.append(relation)
+            position = match_.end()
+        closing = _CLOSING.fullmatch(element, position)
+        if closing is None:
+            return None
+        return DeclaredType(
+            EntityType(opening[1], key, tuple(properties), tuple(navigation), label=closing[1] or None)
+        )
+
+    def _property(self, match: re.Match[str]) -> Property:
+        parts = match.groups()
+        found = self._properties.get(parts)
+        if found is None:
+            name, edm_type, nullable, label, help_text, ax_type = parts
+            share = self._texts.setdefault
+            found = self._properties[parts] = Property(
+                name,
+                share(edm_type, edm_type),
+                nullable != "false",
+                share(ax_type, ax_type) if ax_type else None,
+                label or None,
+                help_text or None,
+            )
+        return found
+
+
+def entity_type_label(element: str) -> tuple[str | None] | None:
+    """Return the label of an `<EntityType>` element alone, in a tuple, or None where it looks unusual."""
+    last = max(element.rfind(f"</{tag}>") + len(tag) + 3 for tag in ("Key", "Property", "NavigationProperty"))
+    closing = _CLOSING.fullmatch(element, last)
+    return (closing[1] or None,) if closing else None
+
+
+def enum_type(element: str) -> EnumType | None:
+    """Return the declaration of an `<EnumType>` element, or None where it looks unusual."""
+    opening = _ENUM_OPENING.match(element)
+    if opening is None:
+        return None
+    members: list[EnumMember] = []
+    position = opening.end()
+    for match in _contiguous(_MEMBER, element, position):
+        members.append(EnumMember(match[1], int(match[2]), match[3] or None))
+        position = match.end()
+    return EnumType(opening[1], tuple(members)) if _ENUM_CLOSING.fullmatch(element, position) else None
+
+
+def _contiguous(pattern: re.Pattern[str], element: str, position: int) -> Iterator[re.Match[str]]:
+    """Yield matches for as long as nothing but white space parts them."""
+    for match in pattern.finditer(element, position):
+        start = match.start()
+        if start != position and not element[position:start].isspace():
+            return
+        yield match
+        position = match.end()
+
+
+def _key(element: str, position: int) -> tuple[tuple[str, ...], int]:
+    match = _KEY.match(element, position)
+    return (tuple(_KEY_PART.findall(match[1])), match.end()) if match else ((), position)
+
+
+def _navigation(match: re.Match[str]) -> NavigationProperty | None:
+    name, target, partner, inside = match.groups()
+    constraints = tuple(_CONSTRAINT.findall(inside or ""))
+    if inside and len(constraints) != inside.count("<"):
+        return None
+    inner = target.removeprefix("Collection(").removesuffix(")")
+    return NavigationProperty(name, inner, inner != target, partner, constraints)
