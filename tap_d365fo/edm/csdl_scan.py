@@ -27,7 +27,7 @@ _AX_TYPE = (
     rf"<EnumMember>\s*{_CORE}AXType/(\w+)\s*</EnumMember>\s*</Annotation>"
 )
 _OTHER = (
-    rf'<Annotation Term="(?!{_CORE}(?:LabelId|HelpTextId|AXType)"){_SOME[1:]}(?: \w+={_SOME})?\s*'
+    rf'<Annotation Term="(?!(?:[^"]*\.)?(?:LabelId|HelpTextId|AXType)"){_SOME[1:]}(?: \w+={_SOME})?\s*'
     r"(?:/>|>\s*<Collection>(?:\s*<String>[^<]*</String>)*\s*</Collection>\s*</Annotation>)"
 )
 _OTHERS = rf"(?:\s*{_OTHER})*"
