@@ -20,6 +20,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
+import msgspec
+
 from tap_d365fo.edm import csdl_scan
 from tap_d365fo.edm.csdl_events import Declarations, DeclaredType
 from tap_d365fo.edm.model import EdmModel, EntitySet, EntityType, EnumType, OfferedSet
@@ -210,7 +212,9 @@ class _Document:
     def _unaliased(self, entity_type: EntityType) -> EntityType:
         if not self.declared.aliases:
             return entity_type
-        properties = (replace(each, type=self._qualified(each.type)) for each in entity_type.properties)
+        properties = (
+            msgspec.structs.replace(each, type=self._qualified(each.type)) for each in entity_type.properties
+        )
         return replace(entity_type, properties=tuple(properties))
 
 
