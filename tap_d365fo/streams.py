@@ -20,7 +20,6 @@ from singer_sdk.singerlib import ActivateVersionMessage
 
 from tap_d365fo.errors import D365FOError
 from tap_d365fo.extraction.extractor import ReadPlan
-from tap_d365fo.extraction.records import RecordBlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +30,11 @@ if TYPE_CHECKING:
 
     from tap_d365fo.extraction.entity import DataEntity
     from tap_d365fo.extraction.reading import Batch, Reading
+    from tap_d365fo.extraction.sweep import Sweep
     from tap_d365fo.tap import TapD365FO
+
+DELETED_AT = "_sdc_deleted_at"
+"""The column that says when a row was found to be gone, as database taps name it."""
 
 _GZIP_LEVEL = 1
 """Batch files are read once and thrown away."""
@@ -82,7 +85,7 @@ class EntityStream(Stream):
         try:
             with closing(self._batches()) as batches:
                 for batch in batches:
-                    write(batch.block)
+                    write(batch)
                     if self._counter is not None:
                         self._counter.increment(len(batch.block))
                     self._settle(batch.bookmark)
@@ -97,10 +100,7 @@ class EntityStream(Stream):
         try:
             with closing(self._batches()) as batches:
                 for batch in batches:
-                    lines = b"".join(_encode(row) + b"\n" for row in self._mapped(batch.block)) if not self._is_plain() else None
-                    if lines is None:
-                        lines = batch.block.lines(b"{", self._closing_of_record() + b"\n")
-                    url = self._write_file(batch_config, lines)
+                    url = self._write_file(batch_config, self._file_lines(batch))
                     self._take(batch.bookmark)
                     yield batch_config.encoding, [url]
             self._whole()
@@ -126,15 +126,15 @@ class EntityStream(Stream):
     def _single_records(self) -> Iterator[Record]:
         with closing(self._batches()) as batches:
             for batch in batches:
-                yield from batch.block.records()
+                yield from self._rows(batch)
 
     def _whole(self) -> None:
         """After the last page: the rows of older versions may go, and the state says where we stand."""
-        if self.replication_method == "FULL_TABLE":
+        if self._reading.activates:
             self._write_activate_version(self._reading)
         self._settle(self._reading.bookmark, last=True)
 
-    def _write_activate_version(self, reading: Reading) -> None:
+    def _write_activate_version(self, reading: Reading | Sweep) -> None:
         for stream_map in self.stream_maps:
             if not isinstance(stream_map, RemoveRecordTransform):
                 message = ActivateVersionMessage(stream=stream_map.stream_alias, version=reading.version)
@@ -147,30 +147,38 @@ class EntityStream(Stream):
         maps = self.stream_maps
         return len(maps) == 1 and type(maps[0]) is SameRecordTransform and not maps[0].flattening_enabled
 
-    def _closing_of_record(self) -> bytes:
-        return b',"_sdc_deleted_at":null}' if self.replication_method == "LOG_BASED" else b"}"
+    def _end_of_record(self, batch: Batch) -> bytes:
+        alive = self.replication_method == "LOG_BASED" and not batch.deleted
+        return b',"' + DELETED_AT.encode() + b'":null}' if alive else b"}"
 
-    def _write_as_is(self, block: RecordBlock) -> None:
+    def _write_as_is(self, batch: Batch) -> None:
         stream = msgspec.json.encode(self.name)
         prefix = b'{"type":"RECORD","stream":' + stream + b',"record":{'
-        self.tap.writer.write_lines(block.lines(prefix, self._closing_of_record() + self._trailer() + b"\n"))
+        self.tap.writer.write_lines(batch.block.lines(prefix, self._end_of_record(batch) + self._trailer() + b"\n"))
 
-    def _write_mapped(self, block: RecordBlock) -> None:
+    def _write_mapped(self, batch: Batch) -> None:
         trailer = self._trailer() + b"\n"
         lines = []
         heads = {
             each.stream_alias: b'{"type":"RECORD","stream":' + _encode(each.stream_alias) + b',"record":'
             for each in self.stream_maps
         }
-        for row in block.records():
+        for row in self._rows(batch):
             for stream_map in self.stream_maps:
                 mapped = stream_map.transform(row)
                 if mapped is not None:
                     lines.append(heads[stream_map.stream_alias] + _encode(mapped) + trailer)
         self.tap.writer.write_lines(b"".join(lines))
 
-    def _mapped(self, block: RecordBlock) -> Iterator[Record]:
-        for row in block.records():
+    def _rows(self, batch: Batch) -> list[Record]:
+        rows = batch.block.records()
+        if self.replication_method == "LOG_BASED" and not batch.deleted:
+            for row in rows:
+                row[DELETED_AT] = None
+        return rows
+
+    def _mapped(self, batch: Batch) -> Iterator[Record]:
+        for row in self._rows(batch):
             for stream_map in self.stream_maps:
                 mapped = stream_map.transform(row)
                 if mapped is not None:
@@ -179,9 +187,14 @@ class EntityStream(Stream):
     def _trailer(self) -> bytes:
         extracted = datetime.now(timezone.utc).isoformat().encode()
         version = b""
-        if self.replication_method == "FULL_TABLE":
+        if self.replication_method != "INCREMENTAL":
             version = b',"version":%d' % self._reading.version
         return version + b',"time_extracted":"' + extracted + b'"}'
+
+    def _file_lines(self, batch: Batch) -> bytes:
+        if self._is_plain():
+            return batch.block.lines(b"{", self._end_of_record(batch) + b"\n")
+        return b"".join(_encode(row) + b"\n" for row in self._mapped(batch))
 
     def _write_file(self, batch_config: BatchConfig, lines: bytes) -> str:
         prefix = batch_config.storage.prefix or ""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from tap_d365fo.extraction.reading import Reading
+    from tap_d365fo.extraction.sweep import Sweep
 
 logger = logging.getLogger("tap_d365fo")
 
@@ -62,7 +63,7 @@ class TapD365FO(Tap):
         self._entries = _selected(catalog)
         self._stated = _bookmarks(state)
         self._discovered: Catalog | None = None
-        self._readings: dict[str, Reading] = {}
+        self._readings: dict[str, Reading | Sweep] = {}
         self._ended_by: int | None = None
         self._extractor: Extractor | None = None
         self._settings: Config | None = None
@@ -151,7 +152,7 @@ class TapD365FO(Tap):
         if self.failures:
             raise IncompleteReadError(self.failures)
 
-    def reading(self, stream: EntityStream) -> Reading:
+    def reading(self, stream: EntityStream) -> Reading | Sweep:
         """Return the stream's read, and begin those of the next streams so that none waits for another."""
         streams = [each for each in self.streams.values() if isinstance(each, EntityStream) and each.selected]
         place = streams.index(stream)

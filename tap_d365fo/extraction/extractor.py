@@ -9,6 +9,7 @@ from tap_d365fo.edm.csdl import read_model
 from tap_d365fo.extraction.discovery import discover
 from tap_d365fo.extraction.environment import Environment
 from tap_d365fo.extraction.reading import Reading, ReadPlan
+from tap_d365fo.extraction.sweep import Sweep
 from tap_d365fo.transport.service import ODataService
 from tap_d365fo.transport.session import ODataSession
 
@@ -34,8 +35,10 @@ class Extractor:
         model = self.service.metadata(read_model)
         return discover(model, self.config)
 
-    def read(self, plan: ReadPlan) -> Reading:
-        """Begin to read an entity; pages are fetched ahead from now on."""
+    def read(self, plan: ReadPlan) -> Reading | Sweep:
+        """Begin to read an entity by its method; pages are fetched ahead from now on."""
+        if plan.entity.method == "sweep":
+            return Sweep(plan, self.environment)
         return Reading(plan, self.environment)
 
     def stop(self) -> None:

@@ -24,6 +24,7 @@ from tap_d365fo.transport.session import Answer, Request
 
 if TYPE_CHECKING:
     from tap_d365fo.extraction.chain import Chain
+    from tap_d365fo.extraction.entity import DataEntity
     from tap_d365fo.extraction.environment import Environment
     from tap_d365fo.extraction.records import RecordBlock
     from tap_d365fo.odata.keyset import Cursor
@@ -65,7 +66,7 @@ def by_key_range(chain: Chain, environment: Environment, *, pieces: int) -> list
     """Cut what is left of a chain's segment; the chain keeps the first part. Empty where it does not pay."""
     segment, cursor, page_rows = chain.segment, chain.cursor, chain.asking.page_size.rows
     filter_text = segment.filter(chain.asking.key, at=cursor, also=chain.asking.filter)
-    count = _count(chain, environment, filter_text)
+    count = _count(Query(chain.asking.entity_set, filter=filter_text), environment) or 0
     pieces = min(pieces, count // (2 * page_rows))
     if pieces < 2 or count < PAGES_WORTH_RANGING * page_rows or chain.finished:  # noqa: PLR2004  two parts at least
         return []
@@ -87,17 +88,22 @@ def _fits(chain: Chain, segment: Segment, bounds: list[Cursor]) -> bool:
     return len(url) < MAX_URL_LENGTH
 
 
-def _count(chain: Chain, environment: Environment, filter_text: str) -> int:
-    query = Query(chain.asking.entity_set, filter=filter_text)
+def count_rows(entity: DataEntity, environment: Environment, segment: Segment) -> int | None:
+    """Return how many rows of a segment the server counts; None where it will not count them."""
+    also = environment.config.options_for(entity.name).filter or ""
+    return _count(Query(entity.name, filter=segment.filter(entity.key_properties, also=also)), environment)
 
+
+def _count(query: Query, environment: Environment) -> int | None:
     def request() -> Request:
-        return Request("GET", query.count_url(chain.asking.service_root), what=f"counting {chain.asking.entity_set}")
+        url = query.count_url(environment.config.service_root)
+        return Request("GET", url, what=f"counting {query.entity_set}")
 
     try:
         return environment.session.send(request, _number)
     except (QueryRejectedError, UnreadablePageError) as exc:
-        logger.debug("%s cannot be counted: %s", chain.asking.entity_set, exc)
-        return 0
+        logger.debug("%s cannot be counted: %s", query.entity_set, exc)
+        return None
 
 
 def _number(answer: Answer) -> int:

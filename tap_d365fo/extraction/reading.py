@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tap_d365fo.edm.model import DATA_AREA_ID
 from tap_d365fo.errors import D365FOError, IncompleteReadError
@@ -22,6 +22,7 @@ from tap_d365fo.extraction.fan_out import by_company, by_key_range
 from tap_d365fo.extraction.page_size import PageSize
 from tap_d365fo.extraction.fetching import Fetcher, UnreadableRow
 from tap_d365fo.extraction.records import RecordShape
+from tap_d365fo.odata.query import all_of, grouped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,14 +50,34 @@ class ReadPlan:
     order: int = 0
     """Place among the streams of a run: lower is read first."""
     keep_etags: bool = False
+    only: tuple[Segment, ...] = ()
+    """Read these segments instead of what the bookmark and the settings say."""
+    also: str = ""
+    """A further filter, added to the user's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Some records in order, and the stream's state once they are written."""
 
-    block: RecordBlock
+    block: Block
     bookmark: dict[str, Any]
+    deleted: bool = False
+    """Whether these are keys of rows that are gone."""
+
+
+class Block(Protocol):
+    """What a door needs of some records."""
+
+    def __len__(self) -> int: ...
+
+    def lines(self, prefix: bytes, suffix: bytes) -> bytes:
+        """Return each record between a prefix and a suffix, which hold the braces."""
+        ...
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the records decoded."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +98,9 @@ class Reading:
     def __init__(self, plan: ReadPlan, environment: Environment) -> None:
         self.plan = plan
         self.rows = 0
+        self.deletes = 0
+        self.activates = plan.entity.method == "full"
+        """Whether all rows of older versions may go once this has been read whole."""
         self.expected_rows: int | None = None
         self.resumed = False
         self.unreadable: list[UnreadableRow] = []
@@ -101,7 +125,7 @@ class Reading:
             shape=shape,
             page_size=PageSize(environment.config.page_size, columns=len(shape.columns)),
             known_names=frozenset(each.name for each in self._entity.properties),
-            filter=options.filter or "",
+            filter=all_of(grouped(options.filter or ""), plan.also) if plan.also else options.filter or "",
         )
         self._fetcher = Fetcher(environment.session, self._asking)
         self._pages: queue.SimpleQueue[_Page | D365FOError | None] = queue.SimpleQueue()
@@ -180,6 +204,8 @@ class Reading:
         return bookmark
 
     def _first_segments(self) -> list[Segment]:
+        if self.plan.only:
+            return list(self.plan.only)
         if self.resumed and self._bookmark.progress:
             logger.info("%s: resuming an unfinished read.", self._entity.name)
             return list(self._bookmark.progress.segments)
@@ -245,7 +271,7 @@ class Reading:
     def _range(self, segment_id: int, chain: Chain) -> None:
         """Cut what is left of a long segment into key ranges, while the chain itself goes on reading."""
         with self._lock:
-            if self._open > self._environment.config.max_parallel_requests or chain.ranged:
+            if self._open > self._environment.config.max_parallel_requests or chain.ranged or self.plan.only:
                 return
             chain.ranged = True
             self._open += 1

@@ -110,6 +110,17 @@ class RecordShape:
         return int(value)
 
 
+@dataclass(frozen=True, slots=True)
+class RowVersionOf:
+    """Which row, and which version of it."""
+
+    company: str
+    """Lower case; "" for entities without legal entities."""
+    key: bytes
+    """The key's values as a JSON array, in key order, spelled in one way only."""
+    etag: str
+
+
 @dataclass(slots=True)
 class RecordBlock:
     """The records of one page, ready for any door."""
@@ -140,6 +151,26 @@ class RecordBlock:
         if not self.pieces or not self.shape.key:
             return None
         return _cursor(_decode_record(b"{" + bytes(self.pieces[-1]) + b"}"), self.shape.key)
+
+    def versions(self) -> list[RowVersionOf]:
+        """Return for each record its legal entity, its key and its etag ("" where none came)."""
+        key, company = self.shape.key, self.shape.company_column
+        at = next((f"k{index}" for index, column in enumerate(key) if column.name == company), "company")
+        decimals = [(f"k{index}", column.type == "Edm.Decimal") for index, column in enumerate(key)]
+        rows = msgspec.json.decode(self.page.body, type=_versioned(key, company)).value
+        encode = msgspec.json.encode
+        return [
+            RowVersionOf(
+                (getattr(row, at, "") or "").lower(),
+                encode([_plain(getattr(row, name), is_decimal) for name, is_decimal in decimals]),
+                row.etag,
+            )
+            for row in rows
+        ]
+
+    def only(self, places: Sequence[int]) -> RecordBlock:
+        """Return a block of some of the records."""
+        return RecordBlock(self.shape, self.page, [self.pieces[place] for place in places], seen=self.seen)
 
     def highest(self) -> dict[str, Any]:
         """Return the greatest replication key value by company ("" where there is none)."""
@@ -221,6 +252,30 @@ class _EtagRow(msgspec.Struct):
 
 class _EtagEnvelope(msgspec.Struct):
     value: list[_EtagRow]
+
+
+def _versioned(key: Sequence[Property], company: str | None) -> Any:
+    """Return an envelope type whose rows hold etag and key, and the legal entity where it is not in the key."""
+    fields: list[Any] = [("etag", str, "")]
+    fields += [(f"k{index}", str | None if _is_text(column) else msgspec.Raw) for index, column in enumerate(key)]
+    rename = {"etag": ETAG, **{f"k{index}": column.name for index, column in enumerate(key)}}
+    if company and company not in rename.values():
+        fields.append(("company", str, ""))
+        rename["company"] = company
+    row = msgspec.defstruct("Version", fields, rename=rename, kw_only=True)
+    return msgspec.defstruct("Versions", [("value", list[row])])  # type: ignore[valid-type]
+
+
+def _is_text(column: Property) -> bool:
+    return column.type not in _NUMBERS and column.type != "Edm.Boolean"
+
+
+def _plain(value: Any, is_decimal: bool) -> Any:
+    """Return a key value spelled in one way: 3.50 and 3.5 are the same key."""
+    if not is_decimal:
+        return value
+    text = bytes(value)
+    return msgspec.Raw(text.rstrip(b"0").rstrip(b".")) if b"." in text else value
 
 
 _SIEVES: dict[tuple[str, ...], Any] = {}

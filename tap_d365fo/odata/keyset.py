@@ -39,8 +39,12 @@ def after(cursor: Mapping[str, str], key: Sequence[Property]) -> str:
 
 def up_to(cursor: Mapping[str, str], key: Sequence[Property]) -> str:
     """Return the predicate of the rows that precede `cursor` in key order, and of `cursor` itself."""
-    last = all_of(*(_equal(column, cursor[column.name]) for column in key))
-    return any_of(_lexicographic(cursor, key, _less), grouped(last))
+    return any_of(_lexicographic(cursor, key, _less), grouped(exactly(cursor, key)))
+
+
+def exactly(cursor: Mapping[str, str], key: Sequence[Property]) -> str:
+    """Return the predicate of the one row with this key; a `*` in it may let others through."""
+    return all_of(*(_equal(column, cursor[column.name]) for column in key))
 
 
 def _lexicographic(cursor: Mapping[str, str], key: Sequence[Property], beyond: _Comparison) -> str:

@@ -1,0 +1,35 @@
+"""Connections as every request of ours uses them, Entra's and F&O's alike."""
+
+from __future__ import annotations
+
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+
+def new_session(*, pool: int) -> requests.Session:
+    """Return a session with kept-alive connections that obeys proxies and CA bundles of the environment.
+
+    Cookies are refused: an affinity cookie would tie all calls to one server of many (facts section 2.3).
+    """
+    session = requests.Session()
+    session.mount("https://", HTTPAdapter(pool_connections=4, pool_maxsize=max(pool, 1), max_retries=0))
+    session.headers["Accept-Encoding"] = "gzip, deflate"
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return session
+
+
+class TimedSession(requests.Session):
+    """A session for libraries that forget time-outs: each of its requests has one, and follows no redirect."""
+
+    def __init__(self, *, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def request(self, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:
+        """Send with a time-out; certificates and proxies come from the environment as for all requests."""
+        kwargs.setdefault("timeout", self._seconds)
+        kwargs["allow_redirects"] = False
+        return super().request(method, url, *args, **kwargs)
