@@ -64,7 +64,6 @@ class _Document:
         self._unread: dict[str, _Element] = {}
         self._unread_enums: dict[str, _Element] = {}
         self._read: dict[str, EntityType] = {}
-        self._scan = csdl_scan.Scan()
         self._held = b""
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
@@ -143,7 +142,7 @@ class _Document:
         elif is_enum:
             self.declared.enums[name] = element.enum_type(name)
         else:
-            self.declared.types[name] = element.declared_type(name, self._scan)
+            self.declared.types[name] = element.declared_type(name)
 
     def _parse(self, piece: bytes, *, is_final: bool = False) -> None:
         try:
@@ -198,7 +197,7 @@ class _Document:
 
     def _declared(self, qualified: str) -> DeclaredType:
         element = self._unread.get(qualified)
-        return element.declared_type(qualified, self._scan) if element else self.declared.types[qualified]
+        return element.declared_type(qualified) if element else self.declared.types[qualified]
 
     def _label(self, qualified: str) -> str | None:
         element = self._unread.get(qualified)
@@ -229,8 +228,8 @@ class _Element:
     def text(self) -> str:
         return self.content.decode()
 
-    def declared_type(self, qualified: str, scan: csdl_scan.Scan) -> DeclaredType:
-        return scan.entity_type(self.text()) or self._by_events().types[qualified]
+    def declared_type(self, qualified: str) -> DeclaredType:
+        return csdl_scan.entity_type(self.text()) or self._by_events().types[qualified]
 
     def enum_type(self, name: str) -> EnumType:
         return csdl_scan.enum_type(self.text()) or self._by_events().enums[name]

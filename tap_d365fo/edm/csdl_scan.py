@@ -9,6 +9,7 @@ None and the element is read by events instead. So the patterns may be narrow, b
 from __future__ import annotations
 
 import re
+from sys import intern
 from typing import TYPE_CHECKING
 
 from tap_d365fo.edm.csdl_events import DeclaredType
@@ -54,52 +55,28 @@ _MEMBER = re.compile(
 _ENUM_CLOSING = re.compile(rf"(?:\s*{_LABEL})?{_OTHERS}\s*</EnumType>")
 
 
-class Scan:
-    """Reads elements of one document; equal properties of different types become one value."""
-
-    def __init__(self) -> None:
-        self._properties: dict[tuple[str | None, ...], Property] = {}
-        self._texts: dict[str, str] = {}
-
-    def entity_type(self, element: str) -> DeclaredType | None:
-        """Return the declaration of an `<EntityType>` element, or None where it looks unusual."""
-        opening = _OPENING.match(element)
-        if opening is None:
+def entity_type(element: str) -> DeclaredType | None:
+    """Return the declaration of an `<EntityType>` element, or None where it looks unusual."""
+    opening = _OPENING.match(element)
+    if opening is None:
+        return None
+    key, position = _key(element, opening.end())
+    properties: list[Property] = []
+    for match in _contiguous(_PROPERTY, element, position):
+        properties.append(_property(match))
+        position = match.end()
+    navigation: list[NavigationProperty] = []
+    while match_ := _NAVIGATION.match(element, position):
+        relation = _navigation(match_)
+        if relation is None:
             return None
-        key, position = _key(element, opening.end())
-        properties: list[Property] = []
-        for match in _contiguous(_PROPERTY, element, position):
-            properties.append(self._property(match))
-            position = match.end()
-        navigation: list[NavigationProperty] = []
-        while match_ := _NAVIGATION.match(element, position):
-            relation = _navigation(match_)
-            if relation is None:
-                return None
-            navigation.append(relation)
-            position = match_.end()
-        closing = _CLOSING.fullmatch(element, position)
-        if closing is None:
-            return None
-        return DeclaredType(
-            EntityType(opening[1], key, tuple(properties), tuple(navigation), label=closing[1] or None)
-        )
-
-    def _property(self, match: re.Match[str]) -> Property:
-        parts = match.groups()
-        found = self._properties.get(parts)
-        if found is None:
-            name, edm_type, nullable, label, help_text, ax_type = parts
-            share = self._texts.setdefault
-            found = self._properties[parts] = Property(
-                name,
-                share(edm_type, edm_type),
-                nullable != "false",
-                share(ax_type, ax_type) if ax_type else None,
-                label or None,
-                help_text or None,
-            )
-        return found
+        navigation.append(relation)
+        position = match_.end()
+    closing = _CLOSING.fullmatch(element, position)
+    if closing is None:
+        return None
+    own = EntityType(opening[1], key, tuple(properties), tuple(navigation), label=closing[1] or None)
+    return DeclaredType(own)
 
 
 def entity_type_label(element: str) -> tuple[str | None] | None:
@@ -135,6 +112,18 @@ def _contiguous(pattern: re.Pattern[str], element: str, position: int) -> Iterat
 def _key(element: str, position: int) -> tuple[tuple[str, ...], int]:
     match = _KEY.match(element, position)
     return (tuple(_KEY_PART.findall(match[1])), match.end()) if match else ((), position)
+
+
+def _property(match: re.Match[str]) -> Property:
+    name, edm_type, nullable, label, help_text, ax_type = match.groups()
+    return Property(
+        name,
+        intern(edm_type),  # a few names for tens of thousands of properties
+        nullable != "false",
+        intern(ax_type) if ax_type else None,
+        label or None,
+        help_text or None,
+    )
 
 
 def _navigation(match: re.Match[str]) -> NavigationProperty | None:
