@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Method = Literal["timestamp", "sequence", "sweep", "full", "package"]
 
-REPLICATION_METHODS: Mapping[Method, str] = MappingProxyType(
+REPLICATION_METHODS: Mapping[str, str] = MappingProxyType(
     {
         "timestamp": "INCREMENTAL",
         "sequence": "INCREMENTAL",
