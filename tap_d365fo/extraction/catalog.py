@@ -169,7 +169,8 @@ def _choice(
         has_change_store=has_change_store,
     )
     reason = _text(root.get("method-reason"))
-    is_as_discovered = choice.method == ours and key in (None, _text(entry.get("replication_key")))
+    discovered_key = root.get("valid-replication-keys", [None])
+    is_as_discovered = choice.method == ours and discovered_key == [choice.replication_key]
     return replace(choice, why=reason) if reason and is_as_discovered else choice
 
 
@@ -338,22 +339,18 @@ def selected_entries(catalog: bytes | str | Mapping[str, Any]) -> list[dict[str,
         return [each for each in _streams(catalog) if _is_selected(_told(each))]
     try:
         raws = _decode_catalog(catalog).streams
-    except (msgspec.DecodeError, UnicodeError) as exc:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
         raise _no_catalog(str(exc)) from exc
-    entries = []
-    for raw in raws:
-        try:
-            is_selected = _is_selected(_decode_entry(raw))
-        except msgspec.ValidationError:
-            entries += [
-                each
-                for each in _streams({"streams": [msgspec.json.decode(raw)]})
-                if _is_selected(_told(each))
-            ]
-            continue
-        if is_selected:
-            entries.append(msgspec.json.decode(raw))
-    return entries
+    return [entry for entry in map(_entry_if_selected, raws) if entry is not None]
+
+
+def _entry_if_selected(raw: msgspec.Raw) -> dict[str, Any] | None:
+    try:
+        is_selected = _is_selected(_decode_entry(raw))
+    except msgspec.ValidationError:  # said in a form that Singer does not know, such as "selected": "true"
+        (entry,) = _streams({"streams": [msgspec.json.decode(raw)]})
+        return entry if _is_selected(_told(entry)) else None
+    return msgspec.json.decode(raw) if is_selected else None
 
 
 def _streams(catalog: Mapping[str, Any]) -> list[dict[str, Any]]:
