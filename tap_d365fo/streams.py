@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 from contextlib import closing
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -20,6 +20,7 @@ from singer_sdk.singerlib import ActivateVersionMessage
 
 from tap_d365fo.errors import D365FOError
 from tap_d365fo.extraction.extractor import ReadPlan
+from tap_d365fo.messages import DELETED_AT, trailer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from tap_d365fo.extraction.reading import Batch, Reading
     from tap_d365fo.extraction.sweep import Sweep
     from tap_d365fo.tap import TapD365FO
-
-DELETED_AT = "_sdc_deleted_at"
-"""The column that says when a row was found to be gone, as database taps name it."""
 
 _GZIP_LEVEL = 1
 """Batch files are read once and thrown away."""
@@ -119,6 +117,7 @@ class EntityStream(Stream):
         return self.tap.given_bookmarks.get(self.name, {})
 
     def _batches(self) -> Iterator[Batch]:
+        self.tap.writer.began(self.name)
         reading = self.tap.reading(self)
         self._reading = reading
         yield from reading
@@ -133,6 +132,7 @@ class EntityStream(Stream):
         if self._reading.activates:
             self._write_activate_version(self._reading)
         self._settle(self._reading.bookmark, last=True)
+        self.tap.writer.ended(self.name)
 
     def _write_activate_version(self, reading: Reading | Sweep) -> None:
         for stream_map in self.stream_maps:
@@ -147,17 +147,12 @@ class EntityStream(Stream):
         maps = self.stream_maps
         return len(maps) == 1 and type(maps[0]) is SameRecordTransform and not maps[0].flattening_enabled
 
-    def _end_of_record(self, batch: Batch) -> bytes:
-        alive = self.replication_method == "LOG_BASED" and not batch.deleted
-        return b',"' + DELETED_AT.encode() + b'":null}' if alive else b"}"
-
     def _write_as_is(self, batch: Batch) -> None:
-        stream = msgspec.json.encode(self.name)
-        prefix = b'{"type":"RECORD","stream":' + stream + b',"record":{'
-        self.tap.writer.write_lines(batch.block.lines(prefix, self._end_of_record(batch) + self._trailer() + b"\n"))
+        tells = self.replication_method == "LOG_BASED"
+        self.tap.writer.write_batch(self.name, batch, version=self._version, tells_deletes=tells)
 
     def _write_mapped(self, batch: Batch) -> None:
-        trailer = self._trailer() + b"\n"
+        tail = trailer(self._version)
         lines = []
         heads = {
             each.stream_alias: b'{"type":"RECORD","stream":' + _encode(each.stream_alias) + b',"record":'
@@ -167,7 +162,7 @@ class EntityStream(Stream):
             for stream_map in self.stream_maps:
                 mapped = stream_map.transform(row)
                 if mapped is not None:
-                    lines.append(heads[stream_map.stream_alias] + _encode(mapped) + trailer)
+                    lines.append(heads[stream_map.stream_alias] + _encode(mapped) + tail)
         self.tap.writer.write_lines(b"".join(lines))
 
     def _rows(self, batch: Batch) -> list[Record]:
@@ -184,16 +179,15 @@ class EntityStream(Stream):
                 if mapped is not None:
                     yield mapped
 
-    def _trailer(self) -> bytes:
-        extracted = datetime.now(timezone.utc).isoformat().encode()
-        version = b""
-        if self.replication_method != "INCREMENTAL":
-            version = b',"version":%d' % self._reading.version
-        return version + b',"time_extracted":"' + extracted + b'"}'
+    @property
+    def _version(self) -> int | None:
+        """The version of this stream's records: bookmarked streams have none."""
+        return None if self.replication_method == "INCREMENTAL" else self._reading.version
 
     def _file_lines(self, batch: Batch) -> bytes:
         if self._is_plain():
-            return batch.block.lines(b"{", self._end_of_record(batch) + b"\n")
+            tells = self.replication_method == "LOG_BASED"
+            return batch.block.lines(b"{", self.tap.writer.end_of_record(batch, tells_deletes=tells) + b"\n")
         return b"".join(_encode(row) + b"\n" for row in self._mapped(batch))
 
     def _write_file(self, batch_config: BatchConfig, lines: bytes) -> str:

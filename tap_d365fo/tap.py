@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -163,12 +164,22 @@ class TapD365FO(Tap):
                 self._readings[each.name] = self.extractor.read(each.plan(order))
         return self._readings.pop(stream.name)
 
+    @classmethod
+    def invoke(
+        cls, *, about: bool = False, about_format: str | None = None, config: Any = None, state: Any = None, catalog: Any = None
+    ) -> None:
+        """Run the tap; of a catalog of thousands only the selected entries are read."""
+        entries = None if catalog is None else {"streams": selected_entries(catalog.read())}
+        text = io.StringIO(json.dumps(entries)) if entries is not None else None
+        super().invoke(about=about, about_format=about_format, config=config, state=state, catalog=text)
+
     def failed(self, stream: EntityStream, error: D365FOError) -> None:
         """Note that a stream was not read whole; errors that concern all streams end the run."""
         if self._ended_by is not None or isinstance(error, Interrupted):
             self._end_by_signal()
         logger.error("%s was not read whole. %s", stream.name, error)
         self.failures[stream.name] = error
+        self.writer.failed(stream.name, error)
         if isinstance(error, AuthenticationError):
             raise error
 
