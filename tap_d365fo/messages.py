@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 import msgspec
 from singer_sdk.singerlib.encoding.simple import RecordMessage, SimpleSingerWriter
 
+from tap_d365fo.edm.schema import DELETED_AT
+
 if TYPE_CHECKING:
     from singer_sdk.singerlib.encoding.simple import Message
 
     from tap_d365fo.errors import D365FOError
     from tap_d365fo.extraction.reading import Batch
 
-DELETED_AT = "_sdc_deleted_at"
-"""The column that says when a row was found to be gone, as database taps name it."""
+__all__ = ["DELETED_AT", "BytesWriter", "trailer"]
 
 
 class BytesWriter(SimpleSingerWriter):

@@ -18,9 +18,9 @@ from singer_sdk.singerlib import Catalog
 
 from tap_d365fo.config import Config, config_jsonschema
 from tap_d365fo.errors import AuthenticationError, CatalogError, D365FOError, IncompleteReadError, Interrupted, StateError
-from tap_d365fo.extraction.catalog import catalog_entry, entity_from_catalog, selected_entries
+from tap_d365fo.extraction.catalog import catalog_entry, entity_from_catalog, selected_entries, write_catalog
 from tap_d365fo.extraction.extractor import Extractor
-from tap_d365fo.messages import BytesWriter
+from tap_d365fo.messages import DELETED_AT, BytesWriter
 from tap_d365fo.streams import EntityStream
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class TapD365FO(Tap):
     @property
     def catalog_json_text(self) -> str:
         """The catalog as text."""
-        return json.dumps(self.catalog_dict, indent=2, ensure_ascii=False)
+        return b"".join(write_catalog(self.extractor.entities(), self.settings)).decode()
 
     @property
     def input_catalog(self) -> Catalog | None:
@@ -140,7 +140,10 @@ class TapD365FO(Tap):
 
     def _stream(self, entry: dict[str, Any]) -> EntityStream:
         entity, columns = entity_from_catalog(entry, self.settings)
-        return EntityStream(self, entity, columns, entry["schema"])
+        schema = entry["schema"]
+        if entity.replication_method == "LOG_BASED":
+            schema["properties"].setdefault(DELETED_AT, {"type": ["string", "null"], "format": "date-time"})
+        return EntityStream(self, entity, columns, schema)
 
     # -- reading ----------------------------------------------------------------------------------------
 

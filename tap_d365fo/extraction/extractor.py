@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tap_d365fo.edm.csdl import read_model
-from tap_d365fo.extraction.discovery import discover
+from tap_d365fo.extraction.discovery import discover, wanted_sets
 from tap_d365fo.extraction.environment import Environment
 from tap_d365fo.extraction.reading import Reading, ReadPlan
 from tap_d365fo.extraction.sweep import Sweep
@@ -32,7 +33,7 @@ class Extractor:
 
     def entities(self) -> list[DataEntity]:
         """Read what the environment offers, narrowed to the setting `entities`."""
-        model = self.service.metadata(read_model)
+        model = self.service.metadata(partial(read_model, wanted=wanted_sets(self.config)))
         return discover(model, self.config)
 
     def read(self, plan: ReadPlan) -> Reading | Sweep:
