@@ -1,1 +1,1 @@
-"""A stand-in for Entra and F&O on loopback. It may see `edm`, and nothing else of this package."""
+"""A stand-in for Entra and F&O on loopback. It shares nouns with the client (`edm`), never verbs."""
