@@ -325,6 +325,6 @@ def _comparable(value: str | int | None) -> str | int | None:
 
 def _marks(block: RecordBlock, name: str, company: str | None) -> list[Any]:
     fields = [("mark", str | int | None, None), ("company", str, "")]
-    row = msgspec.defstruct("Mark", fields, rename={"mark": name, "company": company or "\0"})
+    row = msgspec.defstruct("Mark", fields, rename={"mark": name, "company": company or "no legal entity"})
     decode = msgspec.json.Decoder(row).decode
     return [decode(b"{" + bytes(piece) + b"}") for piece in block.pieces]
