@@ -238,12 +238,20 @@ def _is_selected(entry: dict[str, Any]) -> bool:
 def _bookmarks(state: Any) -> dict[str, Any]:
     """Return a state's bookmarks by stream; raises StateError where it is no state."""
     bookmarks = (state or {}).get("bookmarks", {}) if isinstance(state or {}, dict) else None
-    if not isinstance(bookmarks, dict) or not all(isinstance(each, dict) for each in bookmarks.values()):
+    if not isinstance(bookmarks, dict) or not all(_is_stream_state(each) for each in bookmarks.values()):
         raise StateError(
             "The state is not a Singer state of this tap: `bookmarks` must map stream names to objects.",
             remedy="Give the last STATE value that this tap wrote, or none to start from the beginning.",
         )
     return json.loads(json.dumps(bookmarks))  # type: ignore[no-any-return]  # a copy: the SDK changes its own
+
+
+def _is_stream_state(state: Any) -> bool:
+    """Say whether the SDK can walk through it; what it means is the stream's affair."""
+    if not isinstance(state, dict):
+        return False
+    partitions = state.get("partitions", [])
+    return isinstance(partitions, list) and all(isinstance(each, dict) for each in partitions)
 
 
 def main() -> None:

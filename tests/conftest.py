@@ -15,6 +15,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A sandbox of its own: the test may change data, faults and switches."""
-    with Sandbox(seed=7) as box:
+    with Sandbox(seed=7, switches={"companies.hidden": ""}) as box:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(box.ca_file))
         yield box

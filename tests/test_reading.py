@@ -8,6 +8,8 @@ from decimal import Decimal
 import pytest
 from singer import Target, discover, select, sync
 
+from tap_d365fo.errors import IncompleteReadError, StateError
+
 COMPANY_SCOPED = "CustomersV3"
 SEEKABLE = ["CustomersV3", "VendorsV2", "SalesOrderLinesV3", "ExchangeRates", "LedgerJournalLines", "MainAccounts"]
 
@@ -28,7 +30,7 @@ def expected(rows: list[dict], schema: dict, key: list[str]) -> list[dict]:
 
 def canonical(rows: list[dict]) -> list[str]:
     def text(value):
-        return str(value) if isinstance(value, Decimal) else value
+        return str(value) if isinstance(value, Decimal | int) and not isinstance(value, bool) else value
 
     return sorted(json.dumps({name: text(each) for name, each in row.items()}, sort_keys=True) for row in rows)
 
@@ -52,12 +54,9 @@ def test_every_entity_arrives_whole_and_exact(sandbox):
         whole(outcome, sandbox, name)
 
 
-@pytest.mark.parametrize("page_size", [1, 3, 7, 100])
+@pytest.mark.parametrize("page_size", [2, 3, 7, 100])
 @pytest.mark.parametrize("stream", SEEKABLE)
 def test_small_pages_lose_and_double_nothing(sandbox, stream, page_size):
-    if page_size == 1:
-        sandbox.dataset.keep(stream, 25) if hasattr(sandbox.dataset, "keep") else None
-
     outcome = sync(sandbox.config(entities=[stream], page_size=page_size))
 
     whole(outcome, sandbox, stream)
@@ -68,7 +67,7 @@ def test_small_pages_lose_and_double_nothing(sandbox, stream, page_size):
 def test_every_form_of_next_link_works_and_none_takes_the_token_away(sandbox, form, host):
     sandbox.switches["nextlink.form"] = form
     sandbox.switches["nextlink.host"] = host
-    catalog = discover(sandbox.config())
+    catalog = discover(sandbox.config(include_binary=True))
     unseekable = [
         entry["stream"]
         for entry in catalog["streams"]
@@ -80,7 +79,7 @@ def test_every_form_of_next_link_works_and_none_takes_the_token_away(sandbox, fo
     ]
     assert unseekable
 
-    outcome = sync(sandbox.config(page_size=4), select(catalog, *unseekable))
+    outcome = sync(sandbox.config(page_size=4, include_binary=True), select(catalog, *unseekable))
 
     for stream in unseekable:
         whole(outcome, sandbox, stream)
@@ -143,7 +142,7 @@ def test_rows_deleted_and_inserted_during_a_read_neither_skip_nor_double_others(
     before = {(row["dataAreaId"], row["CustomerAccount"]) for row in sandbox.truth(stream)}
     victims = sorted(before)[:3]
     for victim in victims:
-        sandbox.before(4, stream, lambda key=victim: sandbox.dataset.delete(stream, key))
+        sandbox.before(f"/data/{stream}", lambda key=victim: sandbox.dataset.delete(stream, key), nth=4)
 
     outcome = sync(sandbox.config(entities=[stream], page_size=4))
 
@@ -202,10 +201,8 @@ def test_an_incremental_read_killed_anywhere_loses_nothing(sandbox):
     [{"bookmarks": []}, {"bookmarks": {"CustomersV3": 3}}, {"bookmarks": {"CustomersV3": {"partitions": 4}}}],
 )
 def test_a_foreign_state_is_refused_in_words(sandbox, state):
-    try:
-        outcome = sync(sandbox.config(entities=["CustomersV3"]), state=state)
-    except Exception as exc:  # noqa: BLE001  the constructor may refuse it
-        assert "state" in str(exc).lower()
-    else:
-        assert "state" in str(outcome.error).lower()
-        assert outcome.of("RECORD") == []
+    outcome = sync(sandbox.config(entities=["CustomersV3"]), state=state)
+
+    assert isinstance(outcome.error, StateError | IncompleteReadError)
+    assert "state" in str(outcome.error).lower()
+    assert outcome.of("RECORD") == []

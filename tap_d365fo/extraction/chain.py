@@ -62,6 +62,9 @@ class Chain:
         self.spoilt = False
         """A row could not be read: what follows is delivered, but the position stays before it."""
         self.ranged = False
+        self.hold_at: int | None = None
+        """Rows after which this chain waits: beyond may lie what is just being cut off as another's range."""
+        self.parked = False
         self._pages = 0
         self._link: str | None = None
         self._spare_link: str | None = None
@@ -77,7 +80,11 @@ class Chain:
 
     def worth_ranging(self) -> bool:
         """Say whether it may pay to read what is left in key ranges side by side."""
-        return self._pages == 1 and not self.finished and self.resumable and self.segment.up_to is None
+        return self._pages <= 1 and not self.finished and self.resumable and self.segment.up_to is None
+
+    def must_wait(self) -> bool:
+        """Say whether the next page might reach into a range that is being cut off."""
+        return self.hold_at is not None and self.rows + self.asking.page_size.rows > self.hold_at
 
     @property
     def resumable(self) -> bool:

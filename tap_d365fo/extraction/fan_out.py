@@ -62,9 +62,12 @@ def by_company(chain: Chain, block: RecordBlock, environment: Environment) -> li
     return [*first, *unread, *others]
 
 
-def by_key_range(chain: Chain, environment: Environment, *, pieces: int) -> list[Segment]:
-    """Cut what is left of a chain's segment; the chain keeps the first part. Empty where it does not pay."""
-    segment, cursor, page_rows = chain.segment, chain.cursor, chain.asking.page_size.rows
+def by_key_range(chain: Chain, environment: Environment, *, pieces: int, page_rows: int) -> list[Segment]:
+    """Cut what is left of a chain's segment; the chain keeps the first part. Empty where it does not pay.
+
+    Each part has at least two pages of `page_rows`, so that the chain may go on reading as much meanwhile.
+    """
+    segment, cursor = chain.segment, chain.cursor
     filter_text = segment.filter(chain.asking.key, at=cursor, also=chain.asking.filter)
     count = _count(Query(chain.asking.entity_set, filter=filter_text), environment) or 0
     pieces = min(pieces, count // (2 * page_rows))

@@ -216,10 +216,12 @@ class Reading:
             self._ids += 1
             return self._ids
 
-    def _launch(self, segment_id: int, segment: Segment) -> None:
+    def _launch(self, segment_id: int, segment: Segment, *, long: bool = False) -> None:
         chain = Chain(self._asking, segment)
         with self._lock:
             self._open += 1
+        if long and chain.worth_ranging():
+            self._range(segment_id, chain)
         self._environment.scheduler.submit(self._lane, lambda: self._step(segment_id, chain))
 
     def _closed(self) -> None:
@@ -249,6 +251,12 @@ class Reading:
         if chain.finished or children:
             self._closed()
         else:
+            self._go_on(segment_id, chain)
+
+    def _go_on(self, segment_id: int, chain: Chain) -> None:
+        with self._lock:
+            chain.parked = chain.must_wait()
+        if not chain.parked:
             self._environment.scheduler.submit(self._lane, lambda: self._step(segment_id, chain))
 
     def _children(self, chain: Chain, block: RecordBlock | None) -> dict[int, Segment]:
@@ -264,7 +272,7 @@ class Reading:
             self._environment.scheduler.hold(self._lane, block.page.size)
         self._pages.put(_Page(segment_id, block, left, children, spoilt=chain.spoilt))
         for child_id, segment in children.items():
-            self._launch(child_id, segment)
+            self._launch(child_id, segment, long=segment.company is not None and segment.after is not None)
         if not children and block is not None and chain.worth_ranging():
             self._range(segment_id, chain)
 
@@ -274,12 +282,15 @@ class Reading:
             if self._open > self._environment.config.max_parallel_requests or chain.ranged or self.plan.only:
                 return
             chain.ranged = True
+            # Each range will be two pages at least, so these two are the chain's own whatever is cut.
+            page_rows = self._asking.page_size.rows
+            chain.hold_at = chain.rows + 2 * page_rows
             self._open += 1
             free = self._environment.config.max_parallel_requests - self._open + 2
 
         def cut() -> None:
             try:
-                segments = by_key_range(chain, self._environment, pieces=free)
+                segments = by_key_range(chain, self._environment, pieces=free, page_rows=page_rows)
                 children = {self._numbered(): segment for segment in segments}
                 if children:
                     self._pages.put(_Page(segment_id, None, chain.segment, children))
@@ -288,9 +299,17 @@ class Reading:
             except D365FOError as exc:
                 logger.debug("%s: not cut into ranges: %s", self._entity.name, exc)
             finally:
+                self._release(segment_id, chain)
                 self._closed()
 
         threading.Thread(target=cut, name="ranges", daemon=True).start()
+
+    def _release(self, segment_id: int, chain: Chain) -> None:
+        with self._lock:
+            chain.hold_at = None
+            parked, chain.parked = chain.parked, False
+        if parked:
+            self._environment.scheduler.submit(self._lane, lambda: self._step(segment_id, chain))
 
     def _met_unreadable(self, chain: Chain, row: UnreadableRow) -> None:
         self.unreadable.append(row)
