@@ -6,7 +6,6 @@ No token is needed; it answers on loopback only.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from tap_d365fo.sandbox import entities
 from tap_d365fo.sandbox.reply import Reply, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from tap_d365fo.sandbox.server import Sandbox
 
 _JSON = "application/json; charset=utf-8"
@@ -38,7 +39,7 @@ def _advance(box: Sandbox, _rest: str, body: Any) -> Any:
 
 def _reset(box: Sandbox, _rest: str, _body: Any) -> Any:
     box.faults.clear()
-    box.switches.update(dict(box.started_with))
+    box.switches.update(box.started_with)
     box.dataset.replace_with(entities.built_in(seed=box.seed, scale=box.scale, clock=box.clock))
     return {"reset": True}
 

@@ -14,14 +14,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from random import Random
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any
 
 from tap_d365fo.edm.model import DATA_AREA_ID, EntityType, Property
-from tap_d365fo.sandbox.definition import EntityDefinition, Row
 from tap_d365fo.sandbox.values import FIRST_REC_ID, NO_DATE, Fold, Kind, fold_insensitive, kind_of, ordering
 
+if TYPE_CHECKING:
+    from tap_d365fo.sandbox.definition import EntityDefinition, Row
+
 StoredRow = tuple[str, ...]
-Key = Union[Mapping[str, Any], Sequence[Any]]
+Key = Mapping[str, Any] | Sequence[Any]
 Clock = Callable[[], datetime]
 
 _RANDOM_VERSION = 2**31 - 1
@@ -166,17 +168,17 @@ class Table:
         layout = self.layout
         literals = layout.blank.copy()
         literals[0] = encode_etag(pairs)
-        for name, value in row.items():
-            try:
+        try:
+            for name, value in row.items():
                 literals[layout.place[name]] = layout.kinds[name].write(value)
-            except KeyError:
-                raise KeyError(f"{self.definition.name} has no column {name}.") from None
+        except KeyError as missing:
+            raise KeyError(f"{self.definition.name} has no column {missing}.") from None
         return tuple(literals)
 
     def _new_pairs(self) -> list[list[int]]:
         rec_id, self._next_rec_id = self._next_rec_id, self._next_rec_id + 1
         joined = [
-            [1, rec_id + place] if self._rng.random() < 0.5 else [0, 0]  # noqa: PLR2004 - half of them
+            [1, rec_id + place] if self._rng.getrandbits(1) else [0, 0]
             for place in range(1, self.definition.etag_pairs)
         ]
         return [[1, rec_id], *joined][: self.definition.etag_pairs]
@@ -282,7 +284,7 @@ class Dataset:
     def replace_with(self, other: Dataset) -> None:
         """Take another dataset's entities and rows in place of these."""
         with self.lock:
-            self._tables, self._rounds = other._tables, 0  # noqa: SLF001 - one of our own kind
+            self._tables, self._rounds = other._tables, 0
             self.version += 1
 
     def rows(self, name: str) -> list[dict[str, Any]]:
@@ -375,15 +377,15 @@ class Dataset:
         share = max(1, len(table) // 50)
         counts = {"inserted": 0, "updated": 0, "deleted": 0}
         if not definition.append_only:
-            for row in rng.sample(table.stored(), min(2 * share, len(table))):
-                self.update(definition.name, self._key_of(table, row), _touched(definition, table, row, rng))
+            for old in rng.sample(table.stored(), min(2 * share, len(table))):
+                self.update(definition.name, self._key_of(table, old), _touched(definition, table, old, rng))
                 counts["updated"] += 1
-            for row in rng.sample(table.stored(), min(share, len(table) - 1)):
-                self.delete(definition.name, self._key_of(table, row))
+            for old in rng.sample(table.stored(), min(share, len(table) - 1)):
+                self.delete(definition.name, self._key_of(table, old))
                 counts["deleted"] += 1
         companies = _owners(definition, table)
         for number in range(share * 2):
-            assert definition.make is not None  # noqa: S101 - the caller chose those
+            assert definition.make is not None
             row = definition.make(rng, rng.choice(companies), 1_000_000 + 1_000 * self._rounds + number)
             if table.find({**table.layout.read(table.stored()[0]), **row}) is None:
                 self.insert(definition.name, row)

@@ -83,10 +83,7 @@ def enum(name: str, members: str) -> EnumType:
     """Return an enum type from its members' names; values count from 0."""
     return EnumType(
         name,
-        tuple(
-            EnumMember(each, value, f"@SYS{_number(name + each)}")
-            for value, each in enumerate(members.split())
-        ),
+        tuple(EnumMember(each, value, f"@{name}:{each}") for value, each in enumerate(members.split())),
     )
 
 

@@ -7,11 +7,10 @@ stamps that are empty or equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from tap_d365fo.edm.model import NavigationProperty
@@ -19,6 +18,9 @@ from tap_d365fo.sandbox import columns as spec
 from tap_d365fo.sandbox.dataset import Clock, Dataset
 from tap_d365fo.sandbox.definition import EntityDefinition, MakeRow, Row, define
 from tap_d365fo.sandbox.values import END_OF_TIME, FIRST_REC_ID, NAMESPACE, NO_INSTANT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 COMPANIES = {"dat": "DAT", "usmf": "US", "ussi": "SI", "demf": "DE", "gbsi": "GB"}
 """Legal entity to the prefix of its numbers."""
@@ -37,9 +39,32 @@ ODD_KEYS = (
 )
 BEYOND_DOUBLE = 2**53 + 1
 
+_PADDED = 0.2
 _LAST_DAY = datetime(2026, 3, 2, 8, 0, tzinfo=timezone.utc)
-_NAMES = "Contoso Fabrikam Northwind Litware Tailspin Wingtip Adatum Proseware Trey Fourth".split()
-_KINDS = "Retail Wholesale Trading Sports Imports Electronics Foods Airlines Research Coffee".split()
+_NAMES = [
+    "Contoso",
+    "Fabrikam",
+    "Northwind",
+    "Litware",
+    "Tailspin",
+    "Wingtip",
+    "Adatum",
+    "Proseware",
+    "Trey",
+    "Fourth",
+]
+_KINDS = [
+    "Retail",
+    "Wholesale",
+    "Trading",
+    "Sports",
+    "Imports",
+    "Electronics",
+    "Foods",
+    "Airlines",
+    "Research",
+    "Coffee",
+]
 _ODD_TEXTS = (
     "line one\nline two\ttabbed",
     'a "quoted" word',
@@ -62,7 +87,7 @@ class _Maker:
     def __init__(self, seed: int, scale: float) -> None:
         self.seed, self.scale = seed, scale
 
-    def count(self, rows: int) -> int:
+    def count(self, rows: float) -> int:
         return max(1, round(rows * self.scale))
 
     def by_company(
@@ -100,7 +125,7 @@ def _define(name: str, type_name: str, key: str, columns: str, **rest: Any) -> E
 def _money(rng: Random, digits: int = 2, most: int = 10**6) -> Decimal:
     """Return an amount; some carry zeros at the end, as stored reals do."""
     amount = Decimal(rng.randint(0, most * 10**digits)).scaleb(-digits)
-    return amount.quantize(Decimal("0.000001")) if rng.random() < 0.2 else amount  # noqa: PLR2004
+    return amount.quantize(Decimal("0.000001")) if rng.random() < _PADDED else amount
 
 
 def _day(rng: Random, back: int = 700) -> date:
@@ -358,8 +383,13 @@ def _main_accounts(maker: _Maker) -> EntityDefinition:
 
 
 def _legal_entities(_maker: _Maker) -> EntityDefinition:
-    names = ("Company accounts data", "Contoso Entertainment System USA", "Contoso Consulting USA")
-    names += ("Contoso Entertainment System Germany", "Contoso Retail Great Britain")
+    names = (
+        "Company accounts data",
+        "Contoso Entertainment System USA",
+        "Contoso Consulting USA",
+        "Contoso Entertainment System Germany",
+        "Contoso Retail Great Britain",
+    )
 
     def rows() -> Iterator[Row]:
         for company, name in zip(COMPANIES, names, strict=True):
@@ -389,7 +419,9 @@ def _legal_entities(_maker: _Maker) -> EntityDefinition:
 
 def _rate(rng: Random, _company: str, number: int) -> Row:
     currencies = ("EUR", "GBP", "JPY", "CHF")
-    begin = date(1900, 1, 1) if number <= len(currencies) else (_LAST_DAY - timedelta(days=number % 3000)).date()
+    begin = (
+        date(1900, 1, 1) if number <= len(currencies) else (_LAST_DAY - timedelta(days=number % 3000)).date()
+    )
     return {
         "RateTypeName": rng.choice(("Default", "Budget")) if number > len(currencies) else "Default",
         "FromCurrency": "USD",
@@ -542,8 +574,14 @@ def _entries(maker: _Maker) -> EntityDefinition:
 
 
 def _units(_maker: _Maker) -> EntityDefinition:
-    known = (("LUMP", "LUMP_SUM", "Undefined"), ("pcs", "Pcs", "Quantity"), ("kg", "Kilogram", "Mass"))
-    known += (("ea", "Each", "Quantity"), ("m²", "Square metre", "Undefined"), ("%", "Per cent", "Undefined"))
+    known = (
+        ("LUMP", "LUMP_SUM", "Undefined"),
+        ("pcs", "Pcs", "Quantity"),
+        ("kg", "Kilogram", "Mass"),
+        ("ea", "Each", "Quantity"),
+        ("m²", "Square metre", "Undefined"),
+        ("%", "Per cent", "Undefined"),
+    )
 
     def rows() -> Iterator[Row]:
         for symbol, description, unit_class in known:

@@ -14,15 +14,18 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from tap_d365fo.sandbox.reply import Refusal, Reply, Request, json_reply
-from tap_d365fo.sandbox.switches import Switches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from random import Random
+
+    from tap_d365fo.sandbox.switches import Switches
 
 JSON = "application/json; charset=utf-8"
 
@@ -45,8 +48,8 @@ class EntraError:
 ENTRA_ERRORS: Mapping[int, EntraError] = {
     7000215: EntraError(
         "invalid_client",
-        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, "
-        "not the client secret ID, for a secret added to app '{client}'.",
+        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret "
+        "value, not the client secret ID, for a secret added to app '{client}'.",
         401,
     ),
     7000222: EntraError(
@@ -80,8 +83,8 @@ ENTRA_ERRORS: Mapping[int, EntraError] = {
     900432: EntraError("invalid_request", "Confidential Client is not supported in Cross Cloud request."),
     500011: EntraError(
         "invalid_resource",
-        "The resource principal named {resource} was not found in the tenant named {tenant}. This can happen if "
-        "the application has not been installed by the administrator of the tenant.",
+        "The resource principal named {resource} was not found in the tenant named {tenant}. This can happen "
+        "if the application has not been installed by the administrator of the tenant.",
     ),
     50001: EntraError("invalid_resource", "The resource '{resource}' is disabled or does not exist."),
     650057: EntraError(
@@ -146,8 +149,8 @@ class Identity:
     tenant_id: str = "5b1f7c2e-9d43-4c1a-8f6b-2a7e0d9c4b11"
     tenant_domain: str = "contoso.onmicrosoft.com"
     client_id: str = "c3a9e5d7-1b24-4f80-9e6d-70b1c8f2a345"
-    client_secret: str = "Sbx8Q~kP+3n/T.v0=rW_aZ%41-not&real"  # noqa: S105 - it opens loopback only
-    client_secret_id: str = "0e4d2f6a-7c35-4b19-a8d0-91c2e7f45b68"  # noqa: S105 - an id, and loopback only
+    client_secret: str = "Sbx8Q~kP+3n/T.v0=rW_aZ%41-not&real"
+    client_secret_id: str = "0e4d2f6a-7c35-4b19-a8d0-91c2e7f45b68"
     object_id: str = "8f2b6d10-4e7a-4c93-b5d8-36a1e9c70f24"
 
 

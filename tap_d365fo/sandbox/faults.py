@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from http import HTTPStatus
 from random import Random
-from typing import Any, Union
+from typing import Any
 
 from tap_d365fo.sandbox.entra import entra_error
 from tap_d365fo.sandbox.reply import (
@@ -36,14 +37,19 @@ ENTRA_PATH = r"/oauth2/|/\.well-known/"
 
 THROTTLE_TEXTS = (
     "Number of requests exceeded the limit of 6000 over the time window of 300 seconds.",
-    "Combined execution time of incoming requests exceeded the limit of 1200 seconds over the time window of "
-    "300 seconds. Decrease the number of concurrent requests or reduce the duration of requests and try again later.",
+    (
+        "Combined execution time of incoming requests exceeded the limit of 1200 seconds over the time "
+        "window of 300 seconds. Decrease the number of concurrent requests or reduce the duration of "
+        "requests and try again later."
+    ),
     "Number of concurrent requests exceeded the limit of 52.",
-    "This request could not be processed at this time due to system experiencing high resource utilization. "
-    "Retry the request after {0} seconds",
+    (
+        "This request could not be processed at this time due to system experiencing high resource "
+        "utilization. Retry the request after {0} seconds"
+    ),
 )
 
-Nth = Union[int, Iterable[int], None]
+Nth = int | Iterable[int] | None
 
 
 class Fault:
@@ -202,8 +208,8 @@ class Faults:
         return True
 
 
-Instead = Callable[[Strike], Union[Reply, None]]
-Amend = Callable[[Strike, Page], Union[Page, Reply]]
+Instead = Callable[[Strike], Reply | None]
+Amend = Callable[[Strike, Page], Page | Reply]
 Spoil = Callable[[Strike, Reply], Reply]
 
 
@@ -332,9 +338,9 @@ def _without_property(strike: Strike, page: Page) -> Page:
     return replace(page, columns=tuple(each for each in page.columns if each != strike["property"]))
 
 
-def _fewer_rows(strike: Strike, page: Page) -> Page:
+def _fewer_rows(_strike: Strike, page: Page) -> Page:
     """A short page that still has a next link, as a busy server sends."""
-    if page.next_link is None or len(page.rows) < 2 or "$skip=" not in page.next_link:  # noqa: PLR2004
+    if page.next_link is None or len(page.rows) == 1 or "$skip=" not in page.next_link:
         return page
     kept = max(1, len(page.rows) // 2)
     skip = page.skipped + kept
@@ -351,7 +357,7 @@ def _truncated(strike: Strike, reply: Reply) -> Reply:
 
 
 def _broken_json(strike: Strike, reply: Reply) -> Reply:
-    if reply.status != 200:  # noqa: PLR2004 - only a success can lie
+    if reply.status != HTTPStatus.OK:
         return reply
     return replace(reply, body=reply.body[: int(len(reply.body) * float(strike["at"]))])
 
@@ -401,7 +407,7 @@ FAULTS: Mapping[str, FaultKind] = {
     ),
     "error-500-transient": FaultKind("500 whose text speaks of a deadlock.", instead=_transient_500),
     "error-500-poisoned-row": FaultKind(
-        "The same 500 for every page that includes the row of `key` (values by |), unless only keys are asked for.",
+        "The same 500 for every page with the row of `key` (values by |), unless only keys are asked for.",
         amend=_poisoned,
         params={"key": "usmf|US-005"},
         path=r"^/data/CustomersV3\b",
@@ -438,7 +444,7 @@ FAULTS: Mapping[str, FaultKind] = {
         "No answer for `seconds`, then the connection is reset.", instead=_stall, params={"seconds": 3600.0}
     ),
     "query-too-long": FaultKind(
-        "A gateway finds a query of more than `longer_than` characters too long (`form`: 404.15, 414 or 400).",
+        "A gateway refuses a query of more than `longer_than` characters (`form`: 404.15, 414 or 400).",
         instead=_too_long,
         params={"form": "404.15", "longer_than": 0},
         at_first=_ONCE,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal, DivisionByZero, InvalidOperation
-from typing import Any, Union
+from typing import Any
 
 from tap_d365fo.sandbox.dataset import Layout, StoredRow
 from tap_d365fo.sandbox.values import NAMESPACE, Fold
@@ -54,7 +54,7 @@ class Operation:
     kind: str = "boolean"
 
 
-Expression = Union[Column, Literal, Operation]
+Expression = Column | Literal | Operation
 
 COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "eq": operator.eq,
@@ -229,9 +229,9 @@ class _Parser:
         return Operation(name, (left, right))
 
     def _compare(self, name: str, left: Expression, right: Expression) -> Expression:
-        if left.kind != right.kind and "null" not in (left.kind, right.kind):
-            if not (left.kind in _NUMBERS and right.kind in _NUMBERS):
-                raise self._incompatible(name, left, right)
+        both = {left.kind, right.kind}
+        if len(both) > 1 and "null" not in both and not both <= set(_NUMBERS):
+            raise self._incompatible(name, left, right)
         if left.kind == right.kind == "enum" and _type_of(left) != _type_of(right):
             raise self._incompatible(name, left, right)
         if name not in ("eq", "ne") and (left.kind in _UNORDERED or right.kind in _UNORDERED):
@@ -285,7 +285,7 @@ def literal(kind: str, text: str, layout: Layout, fold: Fold) -> Literal:
 
 def _instant(text: str) -> str:
     shaped = text[:-1] + "+00:00" if text.endswith("Z") else text
-    if shaped.count(":") == 2:  # noqa: PLR2004 - hours and minutes, and those of the zone
+    if shaped[16] != ":":
         shaped = shaped[:16] + ":00" + shaped[16:]
     head, _, fraction = shaped[:19], shaped[19:20], ""
     if shaped[19] == ".":
@@ -321,21 +321,22 @@ def compile_filter(expression: Expression, layout: Layout, fold: Fold) -> Predic
         return _value(expression, layout, fold)
     name, operands = expression.name, expression.operands
     if name in ("and", "or", "not"):
-        parts = [compile_filter(each, layout, fold) for each in operands]
-        if name == "not":
-            return lambda row: not parts[0](row)
-        if name == "and":
-            return lambda row: _all(parts, row)
-        return lambda row: any(part(row) for part in parts)
-    if name in ("eq", "ne") and (wildcard := _wildcard(operands, layout)):
-        return wildcard if name == "eq" else lambda row: not wildcard(row)
-    if name in ("eq", "ne") and any(each.kind == "null" for each in operands):
-        return _is_null(operands, layout, wanted=name == "eq")
+        return _combining(name, [compile_filter(each, layout, fold) for each in operands])
+    if name in ("eq", "ne") and (special := _special_equality(operands, layout)):
+        return special if name == "eq" else lambda row: not special(row)
     left, right = (_value(each, layout, fold) for each in operands)
     if name in _FUNCTIONS:
         function = _FUNCTIONS[name]
         return lambda row: function(left(row), right(row))
     return _comparing(COMPARISONS[name], left, right, is_equality=name in ("eq", "ne"))
+
+
+def _combining(name: str, parts: list[Predicate]) -> Predicate:
+    if name == "not":
+        return lambda row: not parts[0](row)
+    if name == "and":
+        return lambda row: _all(parts, row)
+    return lambda row: any(part(row) for part in parts)
 
 
 def _all(parts: list[Predicate], row: StoredRow) -> bool:
@@ -358,8 +359,11 @@ def _comparing(
     return ordered
 
 
-def _wildcard(operands: tuple[Expression, ...], layout: Layout) -> Predicate | None:
-    """Return the predicate of `Column eq 'a*b'`, or None where there is no wildcard."""
+def _special_equality(operands: tuple[Expression, ...], layout: Layout) -> Predicate | None:
+    """Return the predicate of `Column eq null` or `Column eq 'a*b'`; None for any other equality."""
+    if any(each.kind == "null" for each in operands):
+        places = [layout.place[each.name] for each in operands if isinstance(each, Column)]
+        return lambda row: all(row[place] == "null" for place in places)
     column = next((each for each in operands if isinstance(each, Column) and each.kind == "string"), None)
     text = next((each.text for each in operands if isinstance(each, Literal) and "*" in each.text), None)
     if column is None or text is None:
@@ -368,11 +372,6 @@ def _wildcard(operands: tuple[Expression, ...], layout: Layout) -> Predicate | N
     pattern = re.compile(".*".join(parts), re.DOTALL)
     place, read = layout.place[column.name], layout.kinds[column.name].read
     return lambda row: pattern.fullmatch(read(row[place]).casefold()) is not None
-
-
-def _is_null(operands: tuple[Expression, ...], layout: Layout, *, wanted: bool) -> Predicate:
-    places = [layout.place[each.name] for each in operands if isinstance(each, Column)]
-    return lambda row: all(row[place] == "null" for place in places) is wanted
 
 
 def _value(expression: Expression, layout: Layout, fold: Fold) -> Value:

@@ -8,14 +8,12 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tap_d365fo.sandbox.dataset import Dataset
 from tap_d365fo.sandbox.entra import Entra, Identity
 from tap_d365fo.sandbox.faults import ENTRA_PATH, ENVIRONMENT_PATH, Fault, Faults, Strike, throttled
 from tap_d365fo.sandbox.landscape import Landscape
@@ -30,7 +28,12 @@ from tap_d365fo.sandbox.reply import (
     query_too_long,
 )
 from tap_d365fo.sandbox.service import DataService, Page
-from tap_d365fo.sandbox.switches import Switches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tap_d365fo.sandbox.dataset import Dataset
+    from tap_d365fo.sandbox.switches import Switches
 
 _ENVIRONMENT = re.compile(ENVIRONMENT_PATH, re.IGNORECASE)
 _ENTRA = re.compile(ENTRA_PATH)
@@ -232,11 +235,11 @@ class Front:
             return Reply(405, error_envelope("The requested resource does not support that method."))
         if path.lower().startswith("/metadata"):
             return self.landscape.metadata_service(request)
-        if path == "/data":
-            return self.service.document(request)
-        if path == "/data/$metadata":
-            return self.landscape.csdl_reply()
-        return self.service.answer(request, dropped=dropped)
+        fixed: Mapping[str, Callable[[], Reply]] = {
+            "/data": lambda: self.service.document(request),
+            "/data/$metadata": self.landscape.csdl_reply,
+        }
+        return fixed[path]() if path in fixed else self.service.answer(request, dropped=dropped)
 
     def _check_gateway(self, request: Request) -> None:
         limit = self.switches.number("throttle.concurrent")

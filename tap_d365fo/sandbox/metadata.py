@@ -6,17 +6,33 @@ container named Resources. There are no facets: neither lengths nor precisions c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import zlib
+from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
-from tap_d365fo.edm.model import EnumType, NavigationProperty, Property
-from tap_d365fo.sandbox.definition import EntityDefinition
 from tap_d365fo.sandbox.values import NAMESPACE
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tap_d365fo.edm.model import EnumType, NavigationProperty, Property
+    from tap_d365fo.sandbox.definition import EntityDefinition
+
 CORE = "Microsoft.Dynamics.OData.Core.V1"
-AX_TYPES = (
-    "Container Date Enum Guid Int32 Int64 Real Record String Time UtcDateTime Void".split()
-)  # in the order of their numbers
+AX_TYPES = [
+    "Container",
+    "Date",
+    "Enum",
+    "Guid",
+    "Int32",
+    "Int64",
+    "Real",
+    "Record",
+    "String",
+    "Time",
+    "UtcDateTime",
+    "Void",
+]  # in the order of their numbers
 
 _HEAD = (
     '<?xml version="1.0" encoding="utf-8"?>\n'
@@ -25,8 +41,8 @@ _HEAD = (
     f'    <Schema Namespace="{NAMESPACE}" xmlns="http://docs.oasis-open.org/odata/ns/edm">\n'
 )
 _ACTION = """\
-      <Action Name="GetApplicationVersion" IsBound="true" EntitySetPath="DataManagementEntities">
-        <Parameter Name="DataManagementEntities" Type="Collection(Microsoft.Dynamics.DataEntities.DataManagementEntity)" />
+      <Action Name="GetApplicationVersion" IsBound="true" EntitySetPath="{set}">
+        <Parameter Name="{set}" Type="Collection({namespace}.DataManagementEntity)" />
         <ReturnType Type="Edm.String" />
       </Action>
 """
@@ -43,7 +59,7 @@ def _document(definitions: tuple[EntityDefinition, ...]) -> Iterator[str]:
     yield from map(_enum_type, enums.values())
     yield from map(_entity_type, definitions)
     if any(each.name == "DataManagementEntities" for each in definitions):
-        yield _ACTION
+        yield _ACTION.format(set="DataManagementEntities", namespace=NAMESPACE)
     yield '      <EntityContainer Name="Resources">\n'
     sets = {each.entity_type.name: each.name for each in definitions}
     for each in definitions:
@@ -97,6 +113,12 @@ def _property(column: Property, *, is_key: bool) -> str:
         parts.append(_annotation("HelpTextId", column.help_text, " " * 10))
     if not is_key or column.name != "dataAreaId":
         parts.append(_flag("ConfigurationKeyEnabled", " " * 10))
+    chance = zlib.crc32(column.name.encode()) % 7  # some columns say more of themselves, always the same ones
+    if chance == 0:
+        parts.append(f'          <Annotation Term="{CORE}.CountryRegionCodes" String="BR,IN,MX" />\n')
+    if chance == 1 and not is_key:
+        parts.append(_flag("AllowEdit", " " * 10, "false"))
+        parts.append(_flag("AllowEditOnCreate", " " * 10, "false"))
     if is_key:
         parts.append(_flag("IsRequired", " " * 10))
         parts.append(_flag("AllowEdit", " " * 10, "false"))

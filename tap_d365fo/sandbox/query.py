@@ -13,12 +13,10 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
 from tap_d365fo.edm.model import DATA_AREA_ID
-from tap_d365fo.sandbox.dataset import Index, Layout, StoredRow, Table
 from tap_d365fo.sandbox.filter import (
     Expression,
     Operation,
@@ -29,7 +27,12 @@ from tap_d365fo.sandbox.filter import (
     parse_filter,
     unknown_property,
 )
-from tap_d365fo.sandbox.values import Fold
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from tap_d365fo.sandbox.dataset import Index, Layout, StoredRow, Table
+    from tap_d365fo.sandbox.values import Fold
 
 _KNOWN_OPTIONS = frozenset(
     ("$select", "$filter", "$orderby", "$top", "$skip", "$count", "$expand", "$skiptoken", "$format")
@@ -192,7 +195,7 @@ class _Range:
 
 _Box = Mapping[str, _Range]
 _RANGES: Mapping[str, Callable[[Any], _Range]] = {
-    "eq": lambda value: _Range(value, False, value, False),  # noqa: FBT003 - the range's own order
+    "eq": lambda value: _Range(value, False, value, False),
     "gt": lambda value: _Range(low=value, low_open=True),
     "ge": lambda value: _Range(low=value),
     "lt": lambda value: _Range(high=value, high_open=True),
@@ -304,7 +307,9 @@ def select_rows(
     spans = _spans(index, names, boxes)
     total = _count(index, spans, passes) if query.count else None
     if query.after is not None:
-        spans = _after(index, layout, names, fold, query.after, spans)
+        literals = zip(names, query.after, strict=True)
+        last = tuple(layout.order_of(name, fold)(literal) for name, literal in literals)
+        spans = _after(index, last, spans)
     page = _walk(index, spans, passes, skip=query.skip, most=wanted + 1)
     return Selection(tuple(page[:wanted]), total, len(page) > wanted, query.skip)
 
@@ -370,15 +375,7 @@ def _walk(
     return found
 
 
-def _after(
-    index: Index,
-    layout: Layout,
-    names: tuple[str, ...],
-    fold: Fold,
-    after: tuple[str, ...],
-    spans: list[tuple[int, int]],
-) -> list[tuple[int, int]]:
-    last = tuple(layout.order_of(name, fold)(literal) for name, literal in zip(names, after, strict=True))
+def _after(index: Index, last: tuple[Any, ...], spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     begin = bisect_right(index.keys, last)
     return [(max(start, begin), stop) for start, stop in spans if stop > begin]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from tap_d365fo.sandbox.query import read_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 JSON_MINIMAL = "application/json; odata.metadata=minimal"
 P3P = ("P3P", 'CP="No P3P policy defined. Read the privacy statement of the service."')
@@ -62,6 +64,8 @@ class Reply:
     content_type: str | None = JSON_MINIMAL
     headers: tuple[tuple[str, str], ...] = ()
     may_compress: bool = True
+    packed: bytes | None = None
+    """The body as gzip, where somebody has it already."""
     delay_s: float = 0.0
     """Wait before the first byte."""
     cut_at: float | None = None
@@ -75,7 +79,7 @@ class Reply:
         """Return the reply as gzip, where the client takes it and it pays."""
         if not self.may_compress or len(self.body) < _COMPRESS_FROM or "gzip" not in accept_encoding:
             return self
-        packed = gzip.compress(self.body, compresslevel=1, mtime=0)
+        packed = self.packed or gzip.compress(self.body, compresslevel=1, mtime=0)
         return replace(self, body=packed, headers=(*self.headers, ("Content-Encoding", "gzip")))
 
     def with_header(self, name: str, value: str) -> Reply:
@@ -84,7 +88,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal(Exception):  # noqa: N818 - it is an answer, and carries it
+class Refusal(Exception):
     """Raised anywhere below the server to answer with an error."""
 
     reply: Reply = field()

@@ -5,28 +5,32 @@ A second listener plays the foreign host of a next link; whoever sends a token t
 
 from __future__ import annotations
 
+import contextlib
 import socket
-import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from email.utils import format_datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from socketserver import ThreadingMixIn, TCPServer
-from types import TracebackType
-from typing import Any
+from socketserver import TCPServer, ThreadingMixIn
+from typing import TYPE_CHECKING, Any
 
 from tap_d365fo.sandbox import entities
 from tap_d365fo.sandbox.certificate import loopback_certificate
 from tap_d365fo.sandbox.control import control
-from tap_d365fo.sandbox.dataset import Dataset
-from tap_d365fo.sandbox.entra import TokenRequest
 from tap_d365fo.sandbox.faults import Fault, Faults
 from tap_d365fo.sandbox.front import Front, RequestRecord, Violation
 from tap_d365fo.sandbox.reply import Reply, Request, error_envelope, json_reply
 from tap_d365fo.sandbox.switches import Switches
+
+if TYPE_CHECKING:
+    import ssl
+    from datetime import datetime
+    from types import TracebackType
+
+    from tap_d365fo.sandbox.dataset import Dataset
+    from tap_d365fo.sandbox.entra import TokenRequest
 
 _CHUNK = 16 * 1024
 _IDLE_S = 120.0
@@ -56,7 +60,7 @@ class Sandbox:
         self.seed, self.scale = seed, scale
         self.faults = faults if isinstance(faults, Faults) else Faults(faults or (), seed=seed)
         self.switches = switches if isinstance(switches, Switches) else Switches(switches)
-        self.started_with: Mapping[str, object] = dict(self.switches)
+        self.started_with = dict(self.switches)
         self.leaks: list[dict[str, str]] = []
         """Requests that carried a token to the foreign host, or over plain HTTP."""
         self.foreign_requests: list[str] = []
@@ -171,7 +175,7 @@ class Sandbox:
             server.shutdown()
             server.server_close()
 
-    def __enter__(self) -> Sandbox:
+    def __enter__(self) -> Sandbox:  # noqa: PYI034 - Self came with Python 3.11
         return self.start()
 
     def __exit__(
@@ -198,7 +202,7 @@ class Sandbox:
     def _answered(self, request: Request) -> Reply:
         try:
             return self.front.answer(request)
-        except Exception as error:  # noqa: BLE001 - a bug of the sandbox must look like one, not like weather
+        except Exception as error:  # noqa: BLE001 - a bug of ours must look like one, not like weather
             return Reply(500, error_envelope("The sandbox failed.", repr(error), "Sandbox"))
 
     def _leak(self, connection: _Connection, request: Request) -> None:
@@ -252,10 +256,8 @@ class _Server(ThreadingMixIn, TCPServer):
         """Close the listener and every connection."""
         super().server_close()
         for each in list(self.connections):
-            try:
+            with contextlib.suppress(OSError):  # closed from the other side
                 each.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # it was closed from the other side
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: clients that go away are part of the play."""
@@ -320,5 +322,5 @@ class _Connection(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class says so
         """Log nothing; `Sandbox.requests` is the log."""

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
-from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tap_d365fo.sandbox.dataset import Dataset, Layout, StoredRow, Table
 from tap_d365fo.sandbox.filter import QueryError, literal
@@ -34,8 +32,14 @@ from tap_d365fo.sandbox.reply import (
     error_envelope,
     json_reply,
 )
-from tap_d365fo.sandbox.switches import Switches
 from tap_d365fo.sandbox.values import FOLDS, NAMESPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from random import Random
+
+    from tap_d365fo.sandbox.definition import EntityDefinition
+    from tap_d365fo.sandbox.switches import Switches
 
 _PATH = re.compile(r"/data/(?P<name>\w+)(?P<key>\((?:[^']|'(?:[^']|'')*')*?\))?(?P<rest>/.*)?$", re.DOTALL)
 _PREFER = re.compile(r"(?:odata\.)?maxpagesize\s*=\s*(\d+)", re.IGNORECASE)
@@ -131,7 +135,7 @@ class DataService:
 
     def __init__(self, dataset: Dataset, switches: Switches, rng: Random) -> None:
         self.dataset, self._switches, self._rng = dataset, switches, rng
-        self.other_sets: Callable[[], Mapping[str, Layout]] = dict
+        self.other_sets: Callable[[], Mapping[str, EntityDefinition]] = dict
         """Entity sets without rows, by name (a landscape at full size)."""
         self.foreign_origin = "https://localhost:1"
         self._cursors: dict[str, tuple[str, int | tuple[str, ...]]] = {}
@@ -205,10 +209,10 @@ class DataService:
     def _table(self, request: Request, name: str) -> Table:
         if name in self.dataset:
             return self.dataset.table(name)
-        layout = self.other_sets().get(name)
-        if layout is None:
+        definition = self.other_sets().get(name)
+        if definition is None:
             raise Refusal(self.no_such_set(request, name))
-        return Table(layout.definition, self._rng)
+        return Table(definition, self._rng)
 
     def _check_allowed(self, name: str) -> None:
         denied = self._switches.listed("auth.denied")
@@ -361,7 +365,7 @@ class DataService:
         found: dict[tuple[str, ...], list[str]] = {}
         for row in there.stored():
             ends = tuple(row[there.layout.place[end]] for _, end in relation.constraints)
-            text = template % tuple([row[0], *(row[there.layout.place[each]] for each in columns)])
+            text = template % (row[0], *(row[there.layout.place[each]] for each in columns))
             found.setdefault(ends, []).append(text)
         starts = [tuple(row[table.layout.place[start]] for start, _ in relation.constraints) for row in rows]
         if relation.is_collection:

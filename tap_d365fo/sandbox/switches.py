@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Union
 
-SwitchValue = Union[str, float]
+SwitchValue = str | float
 
 
 @dataclass(frozen=True, slots=True)

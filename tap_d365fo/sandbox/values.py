@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tap_d365fo.edm.model import EnumType
+if TYPE_CHECKING:
+    from tap_d365fo.edm.model import EnumType
 
 NAMESPACE = "Microsoft.Dynamics.DataEntities"
 NO_DATE = "1900-01-01T12:00:00Z"
