@@ -206,3 +206,12 @@ def test_a_foreign_state_is_refused_in_words(sandbox, state):
     assert isinstance(outcome.error, StateError | IncompleteReadError)
     assert "state" in str(outcome.error).lower()
     assert outcome.of("RECORD") == []
+
+
+def test_a_company_without_rights_is_an_error_by_name_though_it_is_listed(sandbox):
+    sandbox.switches["companies.hidden"] = "gbsi"
+
+    outcome = sync(sandbox.config(entities=[COMPANY_SCOPED], companies=["gbsi"]))
+
+    assert "gbsi" in str(outcome.error)
+    assert outcome.records(COMPANY_SCOPED) == []

@@ -13,6 +13,7 @@ from tap_d365fo.errors import (
     CompanyNotVisibleError,
     EntitySetNotFoundError,
     QueryRejectedError,
+    UnreadablePageError,
 )
 from tap_d365fo.extraction.chain import Asking, Chain
 from tap_d365fo.extraction.fetching import Fetcher
@@ -20,6 +21,8 @@ from tap_d365fo.extraction.page_size import PageSize
 from tap_d365fo.extraction.records import RecordShape
 from tap_d365fo.extraction.scheduler import Scheduler
 from tap_d365fo.extraction.segment import Segment
+from tap_d365fo.odata.query import Query
+from tap_d365fo.transport.session import Request
 
 if TYPE_CHECKING:
     from tap_d365fo.config import Config
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tap_d365fo")
 
 _LEGAL_ENTITIES = "LegalEntities"
+_PROBES = ("CustomerGroups", "VendorGroups", "CustomersV3", "VendorsV2", "ReleasedProductsV2", "SalesOrderHeadersV2")
+"""Entities of which a legal entity in use has rows: what tells one that is out of sight from an empty one."""
 _LEGAL_ENTITY_ID = Property("LegalEntityId", "Edm.String", nullable=False, ax_type="String")
 
 
@@ -42,6 +47,7 @@ class Environment:
         self.scheduler = Scheduler(config.max_parallel_requests)
         self._lock = threading.Lock()
         self._companies: tuple[str, ...] | None = None
+        self._in_sight: dict[str, bool] = {}
         self._asked = False
 
     def companies(self) -> tuple[str, ...] | None:
@@ -76,19 +82,45 @@ class Environment:
             return None
         return tuple(found)
 
-    def wanted_companies(self) -> tuple[str, ...]:
+    def wanted_companies(self, entity_set: str) -> tuple[str, ...]:
         """Return the configured companies; raises CompanyNotVisibleError for those the user does not see."""
         wanted = self.config.companies
         visible = self.companies() if wanted else None
-        missing = [each for each in wanted if visible is not None and each not in visible]
+        missing = [each for each in wanted if not self.is_in_sight(each, entity_set=entity_set)]
         if missing:
             raise CompanyNotVisibleError(
                 f"The service user does not see these configured companies: {', '.join(missing)}. "
-                f"It sees: {', '.join(visible or ()) or 'none'}.",
+                f"Legal entities of the environment: {', '.join(visible or ()) or 'none'}.",
                 remedy="Correct the setting companies, or give the user rights in them (System administration "
                 "> Users > Users > Assign organizations).",
             )
         return wanted
+
+    def is_in_sight(self, company: str, *, entity_set: str) -> bool:
+        """Say whether the service user sees rows of a legal entity, in `entity_set` or anywhere likely.
+
+        F&O shows no error for a legal entity in which the user has no rights: its rows are just not there
+        (facts section 2.3). Where nothing can be counted the list of legal entities has the last word.
+        """
+        visible = self.companies()
+        if visible is not None and company not in visible:
+            return False
+        if company not in self._in_sight:
+            counts = [self._count(name, company) for name in (entity_set, *_PROBES)]
+            answered = [each for each in counts if each is not None]
+            self._in_sight[company] = any(answered) or len(answered) < 2  # noqa: PLR2004  its own count tells nothing alone
+        return self._in_sight[company]
+
+    def _count(self, entity_set: str, company: str) -> int | None:
+        query = Query(entity_set, filter=Segment(company=company).filter(()))
+
+        def request() -> Request:
+            return Request("GET", query.count_url(self.config.service_root), what=f"looking for rows of {company}")
+
+        try:
+            return self.session.send(request, lambda answer: int(answer.body.decode("utf-8-sig")))
+        except (AccessDeniedError, EntitySetNotFoundError, QueryRejectedError, UnreadablePageError, ValueError):
+            return None
 
     def server_now(self) -> datetime:
         """Return the server's clock as its first answer of this run showed it; our own where it shows none."""

@@ -40,6 +40,9 @@ logger = logging.getLogger("tap_d365fo")
 WHOLE_FROM_SHARE = 0.2
 """The share of changed rows of a legal entity from which it is read whole: fetching by key costs more."""
 
+FEWEST_FOR_WHOLE = 20
+"""About as many keys fit into one filter: fewer are always fetched by key."""
+
 SUSPICIOUS_SHARE = 0.5
 """The share of asked keys that may be missing from an answer before the question is doubted."""
 
@@ -242,7 +245,7 @@ class Sweep:
         if listed.whole:
             return
         listed.changed.append(version.key)
-        if len(listed.changed) > max(100, WHOLE_FROM_SHARE * max(draft.base_count(version.company), 1)):
+        if len(listed.changed) > max(FEWEST_FOR_WHOLE, WHOLE_FROM_SHARE * max(draft.base_count(version.company), 1)):
             listed.whole = True
             listed.changed.clear()
 
@@ -354,8 +357,8 @@ class Sweep:
     def _is_believable(self, draft: Draft, company: str) -> bool:
         """Say whether the listing of a legal entity was complete."""
         listed = self._listed.get(company, _Listed()).rows
-        visible = self._environment.companies() if self._entity.is_company_scoped else None
-        if listed == 0 and visible is not None and company not in visible:
+        scoped = self._entity.is_company_scoped
+        if listed == 0 and scoped and not self._environment.is_in_sight(company, entity_set=self._entity.name):
             self._failure = PagingError(
                 f"Sweeping {self._entity.name}: legal entity {company} had {draft.base_count(company)} rows, and the "
                 "service user does not see it any more. Its rows are not taken for deleted.",

@@ -40,7 +40,7 @@ def first_segments(entity: DataEntity, environment: Environment, bookmark: Bookm
     window = _windows(entity, environment, bookmark)
     if not entity.is_company_scoped:
         return [Segment(window=window(GLOBAL))]
-    wanted = environment.wanted_companies()
+    wanted = environment.wanted_companies(entity.name)
     if wanted:
         return [Segment(company=company, window=window(company)) for company in wanted]
     if not bookmark.values:
