@@ -21,7 +21,14 @@ from environments import ROOT, environment
 
 WORK = ROOT / ".demo"
 DATABASE = WORK / "fno.duckdb"
-ENTITIES = ["CustomersV3", "VendorsV2", "SalesOrderHeadersV2", "MainAccounts", "ExchangeRates", "CustTransBiEntities"]
+ENTITIES = [
+    "CustomersV3",
+    "VendorsV2",
+    "SalesOrderHeadersV2",
+    "MainAccounts",
+    "ExchangeRates",
+    "CustTransBiEntities",
+]
 TARGET = ("target-duckdb==0.8.0", "duckdb==1.2.2")
 """The second pin matters: with newer versions of duckdb this target loses the first row of every batch."""
 
@@ -47,8 +54,10 @@ def main() -> None:
         sandbox.advance()
         second = run(tap, target, sandbox.variables)
     show(catalog, first, second)
-    print(f"\nDone in {time.monotonic() - started:.0f} s. The rows are in {DATABASE}\nLook at them: "
-          f"{target / 'python'} -c \"import duckdb; print(duckdb.connect('{DATABASE}').sql('from fno.customersv3'))\"")
+    print(
+        f"\nDone in {time.monotonic() - started:.0f} s. The rows are in {DATABASE}\nLook at them: "
+        f"{target / 'python'} -c \"import duckdb; print(duckdb.connect('{DATABASE}').sql('from fno.customersv3'))\""
+    )
 
 
 def say(what: str) -> None:
@@ -89,7 +98,7 @@ class Sandbox:
         """Let some rows come, change and go."""
         trust = ssl.create_default_context(cafile=str(self._ca))
         url = self._config["environment_url"].rstrip("/") + "/__sandbox__/advance"
-        urllib.request.urlopen(urllib.request.Request(url, method="POST"), context=trust).read()  # noqa: S310  loopback
+        urllib.request.urlopen(urllib.request.Request(url, method="POST"), context=trust).read()
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
@@ -100,7 +109,9 @@ def discover(tap: Path, variables: dict[str, str]) -> dict[str, dict]:
     """Return the selected catalog entries by stream; the catalog lies beside the configuration."""
     done = subprocess.run(
         [str(tap / "tap-d365fo"), "--config", str(WORK / "config.json"), "--discover"],
-        env=variables, check=True, stdout=subprocess.PIPE,
+        env=variables,
+        check=True,
+        stdout=subprocess.PIPE,
     )
     (WORK / "catalog.json").write_bytes(done.stdout)
     return {entry["stream"]: entry for entry in json.loads(done.stdout)["streams"]}
@@ -109,14 +120,27 @@ def discover(tap: Path, variables: dict[str, str]) -> dict[str, dict]:
 def run(tap: Path, target: Path, variables: dict[str, str]) -> Counter[str]:
     """Run the tap into the target, keep the state, and return the rows by stream."""
     state = WORK / "state.json"
-    command = [str(tap / "tap-d365fo"), "--config", str(WORK / "config.json"), "--catalog", str(WORK / "catalog.json")]
+    command = [
+        str(tap / "tap-d365fo"),
+        "--config",
+        str(WORK / "config.json"),
+        "--catalog",
+        str(WORK / "catalog.json"),
+    ]
     command += ["--state", str(state)] if state.exists() else []
-    settings = {"filepath": str(DATABASE), "database_name": "fno", "default_target_schema": "fno", "batch_size_rows": 5000}
+    settings = {
+        "filepath": str(DATABASE),
+        "database_name": "fno",
+        "default_target_schema": "fno",
+        "batch_size_rows": 5000,
+    }
     (WORK / "target.json").write_text(json.dumps({**settings, "filepath": str(DATABASE)}))
     reader = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE)
     writer = subprocess.Popen(
         [str(target / "target-duckdb"), "--config", str(WORK / "target.json")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(WORK / "target.log").open("a"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=(WORK / "target.log").open("a"),
     )
     rows: Counter[str] = Counter()
     for line in reader.stdout:

@@ -26,6 +26,7 @@ METHODS = ("timestamp", "sequence", "sweep", "full", "package")
 ENTITY_OPTIONS = ("method", "replication_key", "filter", "data_project", "skip_unreadable_rows")
 DEFAULT_AUTHORITY = "https://login.microsoftonline.com"
 
+_HTTPS_PORT = 443
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9-]+)+")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
@@ -52,117 +53,189 @@ class Setting:
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
-        "environment_url", "string", "Environment URL",
+        "environment_url",
+        "string",
+        "Environment URL",
         "The address of your Finance & Operations environment, as you paste it from the browser.",
-        required=True, examples=("https://contoso.operations.dynamics.com",),
+        required=True,
+        examples=("https://contoso.operations.dynamics.com",),
     ),
     Setting(
-        "tenant_id", "string", "Tenant",
+        "tenant_id",
+        "string",
+        "Tenant",
         "The Microsoft Entra tenant of the environment: its GUID or a verified domain.",
-        required=True, examples=("contoso.onmicrosoft.com",),
+        required=True,
+        examples=("contoso.onmicrosoft.com",),
     ),
     Setting(
-        "client_id", "string", "Application (client) id",
+        "client_id",
+        "string",
+        "Application (client) id",
         "The application id of your app registration, which is also entered in Finance & Operations.",
         required=True,
     ),
     Setting(
-        "client_secret", "string", "Client secret",
+        "client_secret",
+        "string",
+        "Client secret",
         "The value (not the id) of a client secret; required unless you give another credential.",
-        secret=True, group="Credential",
+        secret=True,
+        group="Credential",
     ),
     Setting(
-        "client_certificate", "string", "Client certificate",
+        "client_certificate",
+        "string",
+        "Client certificate",
         "A certificate with its private key instead of a secret: PEM text, or the path of a PEM or PFX file.",
-        secret=True, group="Credential",
+        secret=True,
+        group="Credential",
     ),
     Setting(
-        "client_certificate_password", "string", "Certificate password",
+        "client_certificate_password",
+        "string",
+        "Certificate password",
         "The password of your certificate's private key, if it has one.",
-        secret=True, group="Credential",
+        secret=True,
+        group="Credential",
     ),
     Setting(
-        "federated_token_file", "string", "Federated token file",
+        "federated_token_file",
+        "string",
+        "Federated token file",
         "The path of an OIDC token file: workload identity federation instead of a secret.",
         group="Credential",
     ),
     Setting(
-        "authority", "string", "Entra authority",
+        "authority",
+        "string",
+        "Entra authority",
         "The host of Microsoft Entra; change it for a sovereign cloud only.",
-        default=DEFAULT_AUTHORITY, examples=("https://login.microsoftonline.us",),
+        default=DEFAULT_AUTHORITY,
+        examples=("https://login.microsoftonline.us",),
     ),
     Setting(
-        "entities", "strings", "Entities",
+        "entities",
+        "strings",
+        "Entities",
         "The entities you want, as names or glob patterns of any of their four names (entity set, type, AOT name, "
         "label); they narrow discovery and are selected by default.",
-        default=(), examples=(["CustomersV3", "SalesOrder*"],), group="What to read",
+        default=(),
+        examples=(["CustomersV3", "SalesOrder*"],),
+        group="What to read",
     ),
     Setting(
-        "companies", "strings", "Companies",
+        "companies",
+        "strings",
+        "Companies",
         "The legal entities you want to read; leave it empty for all that the service user sees.",
-        default=(), examples=(["usmf", "dat"],), group="What to read",
+        default=(),
+        examples=(["usmf", "dat"],),
+        group="What to read",
     ),
     Setting(
-        "start_date", "date-time", "Start date",
+        "start_date",
+        "date-time",
+        "Start date",
         "The lower bound of time-stamp incremental streams that have no bookmark yet.",
         group="What to read",
     ),
     Setting(
-        "lookback_seconds", "integer", "Look-back",
+        "lookback_seconds",
+        "integer",
+        "Look-back",
         "How many seconds before a bookmark you want to read again, for rows that were committed late.",
-        default=600, minimum=0, group="What to read",
+        default=600,
+        minimum=0,
+        group="What to read",
     ),
     Setting(
-        "page_size", "integer", "Page size",
+        "page_size",
+        "integer",
+        "Page size",
         "The most rows that one request asks for; wide entities are asked for in fewer, so that a page stays near "
         "16 MiB.",
-        default=10000, minimum=1, maximum=10000, group="Pace",
+        default=10000,
+        minimum=1,
+        maximum=10000,
+        group="Pace",
     ),
     Setting(
-        "max_parallel_requests", "integer", "Parallel requests",
+        "max_parallel_requests",
+        "integer",
+        "Parallel requests",
         "The most requests in flight to your environment at once, all streams together.",
-        default=8, minimum=1, maximum=52, group="Pace",
+        default=8,
+        minimum=1,
+        maximum=52,
+        group="Pace",
     ),
     Setting(
-        "request_timeout_seconds", "integer", "Request time-out",
+        "request_timeout_seconds",
+        "integer",
+        "Request time-out",
         "How many seconds you give one request before it counts as lost.",
-        default=300, minimum=1, group="Pace",
+        default=300,
+        minimum=1,
+        group="Pace",
     ),
     Setting(
-        "retry_budget_seconds", "integer", "Retry budget",
+        "retry_budget_seconds",
+        "integer",
+        "Retry budget",
         "How many seconds one request may be retried, throttling waits included, before its stream fails.",
-        default=3600, minimum=0, group="Pace",
+        default=3600,
+        minimum=0,
+        group="Pace",
     ),
     Setting(
-        "null_dates", "boolean", "Empty dates as null",
+        "null_dates",
+        "boolean",
+        "Empty dates as null",
         "Whether you want the empty date (1900-01-01) as null; key columns keep it.",
-        default=True, group="Values",
+        default=True,
+        group="Values",
     ),
     Setting(
-        "include_binary", "boolean", "Binary columns",
+        "include_binary",
+        "boolean",
+        "Binary columns",
         "Whether you want binary columns (pictures, file contents) selected by default.",
-        default=False, group="Values",
+        default=False,
+        group="Values",
     ),
     Setting(
-        "decimals", "string", "Decimals",
+        "decimals",
+        "string",
+        "Decimals",
         "How you want decimals: exact JSON numbers, or strings for destinations that read numbers as doubles.",
-        default="number", choices=("number", "string"), group="Values",
+        default="number",
+        choices=("number", "string"),
+        group="Values",
     ),
     Setting(
-        "change_store", "string", "Change store",
+        "change_store",
+        "string",
+        "Change store",
         "A folder or fsspec URL where change sweeps remember row versions; setting it turns sweeps on, and with them "
         "changes and deletes of entities that have no time stamp.",
-        examples=("/var/lib/tap-d365fo", "s3://bucket/fno"), group="What to read",
+        examples=("/var/lib/tap-d365fo", "s3://bucket/fno"),
+        group="What to read",
     ),
     Setting(
-        "entity_options", "object", "Entity options",
+        "entity_options",
+        "object",
+        "Entity options",
         "Options for single entities: method (timestamp, sequence, sweep or full), replication_key, filter (an OData "
         "$filter), skip_unreadable_rows.",
         default=MappingProxyType({}),
-        examples=({"CustomersV3": {"method": "full", "filter": "CustomerGroupId eq '10'"}},), group="What to read",
+        examples=({"CustomersV3": {"method": "full", "filter": "CustomerGroupId eq '10'"}},),
+        group="What to read",
     ),
     Setting(
-        "metrics_file", "string", "Metrics file",
+        "metrics_file",
+        "string",
+        "Metrics file",
         "The path of a file to which you want the run's figures written as OpenMetrics text.",
         group="Pace",
     ),
@@ -190,7 +263,7 @@ def config_jsonschema() -> dict[str, Any]:
 
 
 def _schema(setting: Setting) -> dict[str, Any]:
-    schema = json.loads(json.dumps(_SCHEMAS[setting.kind]))
+    schema: dict[str, Any] = json.loads(json.dumps(_SCHEMAS[setting.kind]))
     if setting.required:
         schema["type"] = [schema["type"][0]]
     schema |= {"title": setting.title, "description": setting.description}
@@ -296,7 +369,9 @@ class Config:
         values["tenant_id"] = _tenant(values["tenant_id"], problems)
         values["authority"] = _authority(values["authority"], problems)
         values["start_date"] = _start_date(values["start_date"], problems)
-        values["companies"] = tuple(each.strip().lower() for each in values["companies"] or () if each.strip())
+        values["companies"] = tuple(
+            each.strip().lower() for each in values["companies"] or () if each.strip()
+        )
         values["entity_options"] = _entity_options(values["entity_options"], problems)
         if problems:
             raise ConfigurationError(problems)
@@ -304,7 +379,12 @@ class Config:
 
 
 _NO_OPTIONS = EntityOptions()
-_CREDENTIAL_SETTINGS = ("client_secret", "client_certificate", "client_certificate_password", "federated_token_file")
+_CREDENTIAL_SETTINGS = (
+    "client_secret",
+    "client_certificate",
+    "client_certificate_password",
+    "federated_token_file",
+)
 
 
 def _value(setting: Setting, given: Any, problems: list[str]) -> Any:
@@ -314,7 +394,11 @@ def _value(setting: Setting, given: Any, problems: list[str]) -> Any:
     if given is None or given == "":
         if setting.required:
             problems.append(f"{setting.name} is missing: {setting.description}")
-        return tuple(setting.default) if setting.kind == "strings" and setting.default is not None else setting.default
+        return (
+            tuple(setting.default)
+            if setting.kind == "strings" and setting.default is not None
+            else setting.default
+        )
     try:
         value = _READERS[setting.kind](given)
     except (TypeError, ValueError):
@@ -354,7 +438,11 @@ def _read_boolean(given: Any) -> bool:
 
 def _read_strings(given: Any) -> tuple[str, ...]:
     if isinstance(given, str):
-        given = json.loads(given) if given.lstrip().startswith("[") else [part.strip() for part in given.split(",")]
+        given = (
+            json.loads(given)
+            if given.lstrip().startswith("[")
+            else [part.strip() for part in given.split(",")]
+        )
     if not isinstance(given, list | tuple) or not all(isinstance(each, str) for each in given):
         raise TypeError
     return tuple(each for each in given if each)
@@ -406,13 +494,15 @@ def _environment_url(given: str | None, problems: list[str]) -> tuple[str, tuple
         problems.append(f"environment_url cannot be read as an address: {given!r}.")
         return "", ()
     if parts.scheme != "https":
-        problems.append(f"environment_url must begin with https://; {parts.scheme}:// would send tokens in the clear.")
+        problems.append(
+            f"environment_url must begin with https://; {parts.scheme}:// would send tokens in the clear."
+        )
     host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
     if not _HOST.fullmatch(host) or parts.username or parts.password:
         problems.append(f"environment_url has no usable host name: {_without_user(given)!r}.")
     namespace = re.match(r"/namespaces/[^/]+", parts.path)
     prefix = namespace[0] if namespace else ""
-    kept = f"https://{host}{f':{port}' if port and port != 443 else ''}{prefix}"
+    kept = f"https://{host}{f':{port}' if port and port != _HTTPS_PORT else ''}{prefix}"
     notice = () if kept == given else (f"environment_url: kept {kept} of what was given.",)
     return kept, notice
 
@@ -424,9 +514,13 @@ def _without_user(address: str) -> str:
 def _tenant(given: str | None, problems: list[str]) -> str:
     tenant = (given or "").strip()
     if tenant.lower() in ("common", "organizations", "consumers"):
-        problems.append(f"tenant_id must be your own tenant, not {tenant!r}: app-only tokens are issued by one tenant.")
+        problems.append(
+            f"tenant_id must be your own tenant, not {tenant!r}: app-only tokens are issued by one tenant."
+        )
     elif tenant and not _GUID.fullmatch(tenant) and not _DOMAIN.fullmatch(tenant):
-        problems.append(f"tenant_id must be a GUID or a domain such as contoso.onmicrosoft.com, not {tenant!r}.")
+        problems.append(
+            f"tenant_id must be a GUID or a domain such as contoso.onmicrosoft.com, not {tenant!r}."
+        )
     return tenant
 
 
@@ -438,7 +532,9 @@ def _authority(given: str, problems: list[str]) -> str:
     except ValueError:
         parts, netloc = None, ""
     if parts is None or parts.scheme != "https" or not netloc or "@" in netloc:
-        problems.append(f"authority must be an https address such as {DEFAULT_AUTHORITY}, not {_without_user(given)!r}.")
+        problems.append(
+            f"authority must be an https address such as {DEFAULT_AUTHORITY}, not {_without_user(given)!r}."
+        )
         return given
     path = parts.path.rstrip("/")
     return f"https://{netloc}{path if path == '/adfs' else ''}"
@@ -446,9 +542,13 @@ def _authority(given: str, problems: list[str]) -> str:
 
 def _credentials(given: Mapping[str, Any], problems: list[str]) -> Credentials:
     """Exactly one credential, and a password only with a certificate."""
-    offered = [name for name in ("client_secret", "client_certificate", "federated_token_file") if given[name]]
+    offered = [
+        name for name in ("client_secret", "client_certificate", "federated_token_file") if given[name]
+    ]
     if not offered:
-        problems.append("No credential is given: set client_secret, or client_certificate, or federated_token_file.")
+        problems.append(
+            "No credential is given: set client_secret, or client_certificate, or federated_token_file."
+        )
     if len(offered) > 1:
         problems.append(f"More than one credential is given ({', '.join(offered)}): keep exactly one.")
     if given["client_certificate_password"] and not given["client_certificate"]:
@@ -458,7 +558,11 @@ def _credentials(given: Mapping[str, Any], problems: list[str]) -> Credentials:
     for name in ("client_certificate", "federated_token_file"):
         path = given[name]
         if path and "-----BEGIN" not in path and not _is_file(path):
-            what = "neither PEM text nor the path of a readable file" if name == "client_certificate" else "no readable file"
+            what = (
+                "neither PEM text nor the path of a readable file"
+                if name == "client_certificate"
+                else "no readable file"
+            )
             problems.append(f"{name} is {what}.")
     return Credentials(
         secret=given["client_secret"] or None,
@@ -484,7 +588,9 @@ def _start_date(given: str | None, problems: list[str]) -> datetime | None:
         aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
         return aware.astimezone(timezone.utc)
     except (ValueError, OverflowError):
-        problems.append(f"start_date must be a date or date-time such as 2024-01-31T00:00:00Z, not {given!r}.")
+        problems.append(
+            f"start_date must be a date or date-time such as 2024-01-31T00:00:00Z, not {given!r}."
+        )
         return None
 
 

@@ -46,7 +46,9 @@ ENTRA: Mapping[int, Remedy] = MappingProxyType(
             f"Make a new one under {APP_REGISTRATION} and set client_secret.",
             ENTRA_ADMIN,
         ),
-        7000218: Remedy("No credential reached Entra.", "Set client_secret, client_certificate or federated_token_file."),
+        7000218: Remedy(
+            "No credential reached Entra.", "Set client_secret, client_certificate or federated_token_file."
+        ),
         700016: Remedy(
             "The application is not known in this tenant.",
             "Compare client_id and tenant_id with the overview page of the app registration.",
@@ -71,7 +73,9 @@ ENTRA: Mapping[int, Remedy] = MappingProxyType(
         ),
         90023: Remedy("The tenant is no GUID or domain.", "Correct tenant_id."),
         900023: Remedy("The tenant is no GUID or domain.", "Correct tenant_id."),
-        9001023: Remedy("App-only tokens are issued by one tenant.", "Set tenant_id to your own tenant, not common."),
+        9001023: Remedy(
+            "App-only tokens are issued by one tenant.", "Set tenant_id to your own tenant, not common."
+        ),
         90038: Remedy("The tenant is in another national cloud.", "Set authority to that cloud's address."),
         900382: Remedy("The tenant is in another national cloud.", "Set authority to that cloud's address."),
         900432: Remedy("The tenant is in another national cloud.", "Set authority to that cloud's address."),
@@ -99,8 +103,12 @@ ENTRA: Mapping[int, Remedy] = MappingProxyType(
             "Entra asks for a consent that app-only access does not need.",
             "Check environment_url for a trailing slash or upper case that reached the scope; report this if it did.",
         ),
-        70011: Remedy("The scope is not valid.", "Check environment_url: the scope is that address and /.default."),
-        28002: Remedy("The scope is not valid.", "Check environment_url: the scope is that address and /.default."),
+        70011: Remedy(
+            "The scope is not valid.", "Check environment_url: the scope is that address and /.default."
+        ),
+        28002: Remedy(
+            "The scope is not valid.", "Check environment_url: the scope is that address and /.default."
+        ),
         700022: Remedy("Two resources in one scope.", "Use one environment for one configuration."),
         700027: Remedy(
             "The certificate's signature is not accepted.",
@@ -117,8 +125,12 @@ ENTRA: Mapping[int, Remedy] = MappingProxyType(
             "Ask for an exception in the workload identity policy, or run from an allowed network location.",
             ENTRA_ADMIN,
         ),
-        50034: Remedy("Entra looked for a user.", "Use the application's credentials; passwords are not used."),
-        50126: Remedy("Entra looked for a user.", "Use the application's credentials; passwords are not used."),
+        50034: Remedy(
+            "Entra looked for a user.", "Use the application's credentials; passwords are not used."
+        ),
+        50126: Remedy(
+            "Entra looked for a user.", "Use the application's credentials; passwords are not used."
+        ),
         90033: Remedy("Entra is not available for the moment.", "Try again later."),
         90006: Remedy("Entra is not available for the moment.", "Try again later."),
         90012: Remedy("Entra is not available for the moment.", "Try again later."),
@@ -131,15 +143,21 @@ ENTRA: Mapping[int, Remedy] = MappingProxyType(
 
 ENTRA_ERRORS: Mapping[str, Remedy] = MappingProxyType(
     {
-        "invalid_client": Remedy("Entra does not accept the credential.", f"Renew it under {APP_REGISTRATION}.", ENTRA_ADMIN),
-        "unauthorized_client": Remedy("Entra does not accept the application.", "Compare client_id and tenant_id."),
+        "invalid_client": Remedy(
+            "Entra does not accept the credential.", f"Renew it under {APP_REGISTRATION}.", ENTRA_ADMIN
+        ),
+        "unauthorized_client": Remedy(
+            "Entra does not accept the application.", "Compare client_id and tenant_id."
+        ),
         "invalid_request": Remedy("Entra does not accept the request.", "Compare tenant_id and authority."),
         "invalid_resource": Remedy(
             "Entra does not know the environment.",
             f"Compare environment_url and tenant_id; look for {ERP} under {ENTERPRISE_APPLICATIONS}.",
         ),
         "invalid_scope": Remedy("Entra does not accept the scope.", "Check environment_url."),
-        "access_denied": Remedy("A policy of the tenant blocks the application.", "Ask the tenant's administrator.", ENTRA_ADMIN),
+        "access_denied": Remedy(
+            "A policy of the tenant blocks the application.", "Ask the tenant's administrator.", ENTRA_ADMIN
+        ),
     }
 )
 """By `error`, where the code is not known."""
@@ -193,10 +211,22 @@ NO_ANSWER: Mapping[str, tuple[str, Remedy]] = MappingProxyType(
             "the TLS connection failed",
             Remedy("", "If your company inspects TLS, set REQUESTS_CA_BUNDLE to its CA certificate."),
         ),
-        "name": ("the host name was not found", Remedy("", "Check environment_url (or authority), DNS and VPN.")),
-        "time-out": ("no answer came in time", Remedy("", "Check the network; for slow entities raise request_timeout_seconds.")),
-        "refused": ("the connection was refused", Remedy("", "Check that the environment runs and that no firewall is in between.")),
-        "cut": ("the connection was cut off", Remedy("", "This is usually passing; if it lasts, check proxies and firewalls.")),
+        "name": (
+            "the host name was not found",
+            Remedy("", "Check environment_url (or authority), DNS and VPN."),
+        ),
+        "time-out": (
+            "no answer came in time",
+            Remedy("", "Check the network; for slow entities raise request_timeout_seconds."),
+        ),
+        "refused": (
+            "the connection was refused",
+            Remedy("", "Check that the environment runs and that no firewall is in between."),
+        ),
+        "cut": (
+            "the connection was cut off",
+            Remedy("", "This is usually passing; if it lasts, check proxies and firewalls."),
+        ),
     }
 )
 """Why no answer came: kind -> (in words, remedy)."""
@@ -216,7 +246,9 @@ NO_ENTITY_SET = "Run discovery again: the entity may have been renamed or remove
 TOO_LONG = "Select fewer columns or shorten entity_options.<entity>.filter."
 REJECTED = "Check entity_options.<entity>.filter and the catalog; run discovery again if the environment was updated."
 ENTRA_UNAVAILABLE = "Entra has trouble for the moment; try again later."
-ENTRA_UNREACHABLE = "Check authority, the network, and HTTPS_PROXY; a proxy may be answering in Entra's place."
+ENTRA_UNREACHABLE = (
+    "Check authority, the network, and HTTPS_PROXY; a proxy may be answering in Entra's place."
+)
 BAD_CREDENTIAL = "Check client_certificate and client_certificate_password: PEM text or a PEM or PFX file with its private key."
 
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import msgspec
 from singer_sdk import Stream
-from singer_sdk.helpers.types import Context, Record  # noqa: TC002  the SDK reads these at run time
+from singer_sdk.helpers.types import Context, Record  # the SDK reads these at run time
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_sdk.singerlib import ActivateVersionMessage
 
@@ -23,7 +23,7 @@ from tap_d365fo.extraction.extractor import ReadPlan
 from tap_d365fo.messages import DELETED_AT, trailer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping
 
     from singer_sdk.batch import BatchConfig  # type: ignore[attr-defined]
     from singer_sdk.helpers._batch import BaseBatchFileEncoding
@@ -48,7 +48,9 @@ _encode = msgspec.json.Encoder(decimal_format="number", enc_hook=_hook).encode
 class EntityStream(Stream):
     """One entity set as a Singer stream."""
 
-    def __init__(self, tap: TapD365FO, entity: DataEntity, columns: frozenset[str], schema: dict[str, Any]) -> None:
+    def __init__(
+        self, tap: TapD365FO, entity: DataEntity, columns: frozenset[str], schema: dict[str, Any]
+    ) -> None:
         super().__init__(tap=tap, name=entity.name, schema=schema)
         self.tap = tap
         self.entity = entity
@@ -74,7 +76,7 @@ class EntityStream(Stream):
         self._counter = super().get_record_counter(**kwargs)
         return self._counter
 
-    def get_records(self, context: Context | None) -> Iterable[Record]:
+    def get_records(self, context: Context | None) -> Iterable[Record]:  # noqa: ARG002  the SDK's signature
         """Write records a page at a time; yield them only where the SDK has to see each one."""
         if self.ABORT_AT_RECORD_COUNT is not None:
             yield from self._single_records()
@@ -92,7 +94,9 @@ class EntityStream(Stream):
             self.tap.failed(self, exc)
 
     def get_batches(
-        self, batch_config: BatchConfig, context: Context | None = None
+        self,
+        batch_config: BatchConfig,
+        context: Context | None = None,  # noqa: ARG002  the SDK's signature
     ) -> Iterable[tuple[BaseBatchFileEncoding, list[str]]]:
         """Write each page as one file of records."""
         try:
@@ -114,9 +118,10 @@ class EntityStream(Stream):
     @property
     def given_state(self) -> Mapping[str, Any]:
         """The stream's part of the state as the run was given it."""
-        return self.tap.given_bookmarks.get(self.name, {})
+        given: Mapping[str, Any] = self.tap.given_bookmarks.get(self.name, {})
+        return given
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Generator[Batch, None, None]:
         self.tap.writer.began(self.name)
         reading = self.tap.reading(self)
         self._reading = reading

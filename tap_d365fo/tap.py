@@ -17,7 +17,14 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.singerlib import Catalog
 
 from tap_d365fo.config import Config, config_jsonschema
-from tap_d365fo.errors import AuthenticationError, CatalogError, D365FOError, IncompleteReadError, Interrupted, StateError
+from tap_d365fo.errors import (
+    AuthenticationError,
+    CatalogError,
+    D365FOError,
+    IncompleteReadError,
+    Interrupted,
+    StateError,
+)
 from tap_d365fo.extraction.catalog import catalog_entry, entity_from_catalog, selected_entries, write_catalog
 from tap_d365fo.extraction.extractor import Extractor
 from tap_d365fo.messages import DELETED_AT, BytesWriter
@@ -168,8 +175,14 @@ class TapD365FO(Tap):
         return self._readings.pop(stream.name)
 
     @classmethod
-    def invoke(
-        cls, *, about: bool = False, about_format: str | None = None, config: Any = None, state: Any = None, catalog: Any = None
+    def invoke(  # type: ignore[override]  # as the SDK's own taps do
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: Any = None,
+        state: Any = None,
+        catalog: Any = None,
     ) -> None:
         """Run the tap; of a catalog of thousands only the selected entries are read."""
         entries = None if catalog is None else {"streams": selected_entries(catalog.read())}

@@ -48,7 +48,9 @@ def select(catalog: dict[str, Any], *streams: str) -> dict[str, Any]:
     return catalog
 
 
-def sync(config: dict[str, Any], catalog: dict[str, Any] | None = None, state: dict[str, Any] | None = None) -> Outcome:
+def sync(
+    config: dict[str, Any], catalog: dict[str, Any] | None = None, state: dict[str, Any] | None = None
+) -> Outcome:
     """Run the tap once."""
     out = io.StringIO()
     try:

@@ -11,7 +11,14 @@ from singer import Target, discover, select, sync
 from tap_d365fo.errors import IncompleteReadError, StateError
 
 COMPANY_SCOPED = "CustomersV3"
-SEEKABLE = ["CustomersV3", "VendorsV2", "SalesOrderLinesV3", "ExchangeRates", "LedgerJournalLines", "MainAccounts"]
+SEEKABLE = [
+    "CustomersV3",
+    "VendorsV2",
+    "SalesOrderLinesV3",
+    "ExchangeRates",
+    "LedgerJournalLines",
+    "MainAccounts",
+]
 
 
 def expected(rows: list[dict], schema: dict, key: list[str]) -> list[dict]:
@@ -32,7 +39,9 @@ def canonical(rows: list[dict]) -> list[str]:
     def text(value):
         return str(value) if isinstance(value, Decimal | int) and not isinstance(value, bool) else value
 
-    return sorted(json.dumps({name: text(each) for name, each in row.items()}, sort_keys=True) for row in rows)
+    return sorted(
+        json.dumps({name: text(each) for name, each in row.items()}, sort_keys=True) for row in rows
+    )
 
 
 def whole(outcome, sandbox, stream: str) -> None:
@@ -72,7 +81,9 @@ def test_every_form_of_next_link_works_and_none_takes_the_token_away(sandbox, fo
         entry["stream"]
         for entry in catalog["streams"]
         if any(
-            each["metadata"].get("edm-type", "Edm.String").startswith(("Edm.Guid", "Edm.Boolean", "Microsoft."))
+            each["metadata"]
+            .get("edm-type", "Edm.String")
+            .startswith(("Edm.Guid", "Edm.Boolean", "Microsoft."))
             for each in entry["metadata"]
             if each["breadcrumb"] and each["breadcrumb"][-1] in entry["key_properties"]
         )
@@ -166,7 +177,9 @@ def test_the_second_run_of_a_stamped_entity_brings_what_changed_and_the_overlap(
     target = Target().apply(first.messages).apply(second.messages)
     assert len(second.records(STAMPED)) < len(first.records(STAMPED))
     assert canonical(list(target.rows[STAMPED].values())) == canonical(
-        expected(sandbox.truth(STAMPED), first.of("SCHEMA", STAMPED)[0]["schema"], ["dataAreaId", "SourceKey"])
+        expected(
+            sandbox.truth(STAMPED), first.of("SCHEMA", STAMPED)[0]["schema"], ["dataAreaId", "SourceKey"]
+        )
     )
 
 

@@ -21,9 +21,14 @@ def key_of(row: dict) -> tuple:
     return tuple(row[name] for name in KEY)
 
 
-def holds_the_truth(target: Target, sandbox, schema: dict, stream: str = STREAM, key: list[str] = KEY) -> None:
+def holds_the_truth(
+    target: Target, sandbox, schema: dict, stream: str = STREAM, key: list[str] = KEY
+) -> None:
     truth = expected(sandbox.truth(stream), schema, key)
-    rows = [{name: value for name, value in row.items() if name != "_sdc_deleted_at"} for row in target.rows[stream].values()]
+    rows = [
+        {name: value for name, value in row.items() if name != "_sdc_deleted_at"}
+        for row in target.rows[stream].values()
+    ]
     assert canonical(rows) == canonical(truth)
 
 
@@ -99,7 +104,9 @@ def test_a_company_of_which_most_has_changed_is_read_whole(sandbox, config):
 
     second = sync(config, state=first.state)
 
-    wide = [each for each in list(sandbox.requests)[before:] if "CredManNotes" in each.query.get("$select", "")]
+    wide = [
+        each for each in list(sandbox.requests)[before:] if "CredManNotes" in each.query.get("$select", "")
+    ]
     assert wide
     target = Target().apply(first.messages).apply(second.messages)
     holds_the_truth(target, sandbox, first.of("SCHEMA")[0]["schema"])
@@ -141,8 +148,8 @@ def test_a_newly_selected_column_means_a_snapshot(sandbox, config):
 
 
 def test_the_store_of_another_environment_is_refused(sandbox, config, monkeypatch):
-    from tap_d365fo.extraction.change_store import ChangeStore
     from tap_d365fo.errors import ChangeStoreError
+    from tap_d365fo.extraction.change_store import ChangeStore
 
     sync(config)
 
@@ -156,14 +163,25 @@ def test_the_store_of_another_environment_is_refused(sandbox, config, monkeypatc
 def test_two_runs_at_once_on_one_store_are_refused(sandbox, config):
     from tap_d365fo.extraction.change_store import ChangeStore
 
-    with ChangeStore.open(config["change_store"], environment=config["environment_url"], stream=STREAM, generation=None):
+    with ChangeStore.open(
+        config["change_store"], environment=config["environment_url"], stream=STREAM, generation=None
+    ):
         outcome = sync(config)
 
     assert "in use by another run" in str(outcome.error)
     assert outcome.of("RECORD") == []
 
 
-@pytest.mark.parametrize("stream", ["ExchangeRates", "LedgerJournalLines", "MainAccounts", "CustomerPostingSetups", "CustomerDocumentAttachments"])
+@pytest.mark.parametrize(
+    "stream",
+    [
+        "ExchangeRates",
+        "LedgerJournalLines",
+        "MainAccounts",
+        "CustomerPostingSetups",
+        "CustomerDocumentAttachments",
+    ],
+)
 def test_every_kind_of_key_can_be_swept(sandbox, tmp_path, stream):
     config = sandbox.config(entities=[stream], change_store=str(tmp_path), page_size=10, include_binary=True)
     first = sync(config)

@@ -25,7 +25,11 @@ def to_stream(entry: dict[str, Any]) -> dict[str, Any]:
             each["airbyte_type"] = "timestamp_with_timezone"
     stream: dict[str, Any] = {
         "name": entry["stream"],
-        "json_schema": {"$schema": "http://json-schema.org/draft-07/schema#", "additionalProperties": True, **schema},
+        "json_schema": {
+            "$schema": "http://json-schema.org/draft-07/schema#",
+            "additionalProperties": True,
+            **schema,
+        },
         "supported_sync_modes": ["full_refresh"],
         "source_defined_primary_key": [[name] for name in entry["key_properties"]],
         "is_resumable": bool(entry["key_properties"]),
@@ -48,7 +52,10 @@ def select(entries: list[dict[str, Any]], configured: dict[str, Any]) -> dict[st
     for each in _configured_streams(configured):
         name = each["stream"]["name"]
         if name not in known:
-            raise CatalogError(f"The stream {name} is not offered by this environment.", remedy="Refresh the source's schema.")
+            raise CatalogError(
+                f"The stream {name} is not offered by this environment.",
+                remedy="Refresh the source's schema.",
+            )
         selected.append(_selected(known[name], each))
     return {"streams": selected}
 
@@ -58,7 +65,9 @@ def _configured_streams(configured: Any) -> list[dict[str, Any]]:
         streams = configured["streams"]
         _ = [each["stream"]["name"] for each in streams]
     except (TypeError, KeyError) as exc:
-        raise CatalogError("The configured catalog is not one of Airbyte's: it has no `streams` with names.") from exc
+        raise CatalogError(
+            "The configured catalog is not one of Airbyte's: it has no `streams` with names."
+        ) from exc
     return list(streams)
 
 
@@ -93,7 +102,9 @@ def _keep_columns(entry: dict[str, Any], schema: dict[str, Any]) -> None:
     for each in entry["metadata"]:
         if each["breadcrumb"] and each["metadata"].get("inclusion") != "automatic":
             name = each["breadcrumb"][-1]
-            each["metadata"]["selected"] = name in wanted or (name == DELETED_AT and DELETED_AT_AIRBYTE in wanted)
+            each["metadata"]["selected"] = name in wanted or (
+                name == DELETED_AT and DELETED_AT_AIRBYTE in wanted
+            )
 
 
 def to_bookmarks(state: Any) -> dict[str, Any]:

@@ -25,7 +25,9 @@ def now_ms() -> int:
 
 def emit(message: dict[str, Any]) -> None:
     """Write one message as a line."""
-    emit_bytes(simplejson.dumps(message, use_decimal=True, separators=(",", ":"), default=str).encode() + b"\n")
+    emit_bytes(
+        simplejson.dumps(message, use_decimal=True, separators=(",", ":"), default=str).encode() + b"\n"
+    )
     sys.stdout.flush()
 
 
@@ -40,7 +42,10 @@ def emit_bytes(lines: bytes) -> None:
 
 def trace(kind: str, **content: Any) -> dict[str, Any]:
     """Return a TRACE message."""
-    return {"type": "TRACE", "trace": {"type": kind.upper(), "emitted_at": float(now_ms()), kind.lower(): content}}
+    return {
+        "type": "TRACE",
+        "trace": {"type": kind.upper(), "emitted_at": float(now_ms()), kind.lower(): content},
+    }
 
 
 def stream_status(stream: str, status: Status) -> dict[str, Any]:

@@ -43,7 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="log in detail")
     commands.add_parser("spec", parents=[common], help="print the connection form")
-    for name, words in (("check", "test a connection"), ("discover", "list the streams"), ("read", "read streams")):
+    for name, words in (
+        ("check", "test a connection"),
+        ("discover", "list the streams"),
+        ("read", "read streams"),
+    ):
         command = commands.add_parser(name, parents=[common], help=words)
         command.add_argument("--config", required=True, type=Path)
         if name == "read":
@@ -75,7 +79,9 @@ def _check(options: argparse.Namespace) -> None:
 def _discover(options: argparse.Namespace) -> None:
     tap = _tap(options)
     entries = tap.catalog_dict["streams"]
-    protocol.emit({"type": "CATALOG", "catalog": {"streams": [catalogs.to_stream(entry) for entry in entries]}})
+    protocol.emit(
+        {"type": "CATALOG", "catalog": {"streams": [catalogs.to_stream(entry) for entry in entries]}}
+    )
 
 
 def _read(options: argparse.Namespace) -> None:

@@ -78,7 +78,12 @@ def _credential(by_name: dict[str, Setting], schemas: dict[str, Any]) -> dict[st
         fields = {name: _drawable(by_name[name], schemas[name]) for name in names}
         kind = {"type": "string", "const": value, "default": value, "order": 0}
         choices.append(
-            {"title": title, "type": "object", "required": ["kind", names[0]], "properties": {"kind": kind, **fields}}
+            {
+                "title": title,
+                "type": "object",
+                "required": ["kind", names[0]],
+                "properties": {"kind": kind, **fields},
+            }
         )
     return {
         "title": "Credential",

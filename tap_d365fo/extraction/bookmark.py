@@ -33,7 +33,10 @@ class Progress:
 
     def to_state(self) -> dict[str, Any]:
         """Return this progress as JSON."""
-        state: dict[str, Any] = {"started": self.started, "segments": [each.to_state() for each in self.segments]}
+        state: dict[str, Any] = {
+            "started": self.started,
+            "segments": [each.to_state() for each in self.segments],
+        }
         if self.upper:
             state["upper"] = self.upper
         if self.highest:

@@ -95,14 +95,18 @@ class Chain:
         """Return the next request; called anew for each attempt, so that a smaller page can be asked for."""
         self._asked_rows = min(self.limit or self.asking.page_size.rows, self.asking.page_size.rows)
         headers = {"Accept": ACCEPT, "Prefer": f"odata.maxpagesize={self._asked_rows}"}
-        url = self._link if self._link and not self._by_offset else self._query().url(self.asking.service_root)
+        url = (
+            self._link if self._link and not self._by_offset else self._query().url(self.asking.service_root)
+        )
         return Request("GET", url, headers=headers, what=f"reading {self.asking.entity_set}")
 
     def key_request(self) -> Request:
         """Return a request for nothing but the key of the next row."""
         names = tuple(column.name for column in self.asking.key)
         url = self._query(select=names, top=1).url(self.asking.service_root)
-        return Request("GET", url, headers={"Accept": ACCEPT}, what=f"finding a row of {self.asking.entity_set}")
+        return Request(
+            "GET", url, headers={"Accept": ACCEPT}, what=f"finding a row of {self.asking.entity_set}"
+        )
 
     def _query(self, *, select: tuple[str, ...] | None = None, top: int | None = None) -> Query:
         filter_text = self.segment.filter(self.asking.key, at=self.cursor, also=self.asking.filter)
@@ -137,7 +141,9 @@ class Chain:
 
     def _advance_narrowly(self, block: RecordBlock) -> None:
         asked = self.limit or 1
-        self.limit = None if asked >= self.asking.page_size.rows else min(asked * 2, self.asking.page_size.rows)
+        self.limit = (
+            None if asked >= self.asking.page_size.rows else min(asked * 2, self.asking.page_size.rows)
+        )
         if len(block) < asked and not block.page.next_link:
             self.finished = True
         elif not self._by_offset:

@@ -69,7 +69,9 @@ class ChangeStore:
 
     @classmethod
     @contextmanager
-    def open(cls, location: str, *, environment: str, stream: str, generation: int | None) -> Iterator[ChangeStore]:
+    def open(
+        cls, location: str, *, environment: str, stream: str, generation: int | None
+    ) -> Iterator[ChangeStore]:
         """Open a stream's store at the generation that a state names.
 
         Raises ChangeStoreError for a store of another environment or a newer connector, one in use by another
@@ -99,8 +101,10 @@ class Draft:
         self._file = file
         self._base = base
         self._journals = base is not None
-        self._ids = dict(connection.execute("SELECT name, id FROM companies").fetchall())
-        self._counts = dict(connection.execute("SELECT company, count(*) FROM rows GROUP BY company").fetchall())
+        self._ids: dict[str, int] = dict(connection.execute("SELECT name, id FROM companies").fetchall())
+        self._counts: dict[int, int] = dict(
+            connection.execute("SELECT company, count(*) FROM rows GROUP BY company").fetchall()
+        )
         (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM rows").fetchone()
         self._last = int(last)
         self._seen = bytearray(self._last // 8 + 1)
@@ -142,16 +146,22 @@ class Draft:
     def _remember(self, values: list[tuple[int, int, bytes, bytes]]) -> None:
         if not self._journals and not self._last:
             # A snapshot: nothing stands there but what this draft wrote, doubles of the read's overlap included.
-            self._connection.executemany("INSERT INTO rows (hash, company, key, print) VALUES (?, ?, ?, ?)", values)
+            self._connection.executemany(
+                "INSERT INTO rows (hash, company, key, print) VALUES (?, ?, ?, ?)", values
+            )
             return
         where = [value[:3] for value in values]
         self._journal(where)
         for each in where:
-            found = self._connection.execute("SELECT id FROM rows WHERE hash = ? AND company = ? AND key = ?", each).fetchone()
+            found = self._connection.execute(
+                "SELECT id FROM rows WHERE hash = ? AND company = ? AND key = ?", each
+            ).fetchone()
             if found:
                 self._mark(found[0], each[1])
         self._delete(where)
-        self._connection.executemany("INSERT INTO rows (hash, company, key, print) VALUES (?, ?, ?, ?)", values)
+        self._connection.executemany(
+            "INSERT INTO rows (hash, company, key, print) VALUES (?, ?, ?, ?)", values
+        )
 
     def forget(self, company: str, keys: Iterable[bytes]) -> None:
         """Forget keys that are gone."""
@@ -197,7 +207,8 @@ class Draft:
         while True:
             # In pieces by id: the caller forgets keys while it takes them.
             rows = self._connection.execute(
-                "SELECT id, company, key FROM rows WHERE id > ? AND id <= ? ORDER BY id LIMIT ?", (after, last, _BATCH)
+                "SELECT id, company, key FROM rows WHERE id > ? AND id <= ? ORDER BY id LIMIT ?",
+                (after, last, _BATCH),
             ).fetchall()
             if not rows:
                 return
@@ -242,11 +253,13 @@ def _connect(path: Path) -> sqlite3.Connection:
                 remedy="Wait for that run to end: two runs of one stream cannot share a store.",
             ) from exc
         raise ChangeStoreError(
-            f"The change store {path} cannot be opened: {exc}.", remedy="Check the setting change_store and its rights."
+            f"The change store {path} cannot be opened: {exc}.",
+            remedy="Check the setting change_store and its rights.",
         ) from exc
     except sqlite3.DatabaseError as exc:
         raise ChangeStoreError(
-            f"{path} is not a change store ({exc}).", remedy="Move the file away; the next run takes a snapshot."
+            f"{path} is not a change store ({exc}).",
+            remedy="Move the file away; the next run takes a snapshot.",
         ) from exc
     return connection
 
@@ -293,6 +306,7 @@ def _undo(connection: sqlite3.Connection) -> None:
         " ON r.hash = j.hash AND r.company = j.company AND r.key = j.key)"
     )
     connection.execute(
-        "INSERT INTO rows (hash, company, key, print) SELECT hash, company, key, print FROM journal WHERE print IS NOT NULL"
+        "INSERT INTO rows (hash, company, key, print)"
+        " SELECT hash, company, key, print FROM journal WHERE print IS NOT NULL"
     )
     connection.execute("DELETE FROM journal")

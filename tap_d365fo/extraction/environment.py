@@ -31,7 +31,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tap_d365fo")
 
 _LEGAL_ENTITIES = "LegalEntities"
-_PROBES = ("CustomerGroups", "VendorGroups", "CustomersV3", "VendorsV2", "ReleasedProductsV2", "SalesOrderHeadersV2")
+_PROBES = (
+    "CustomerGroups",
+    "VendorGroups",
+    "CustomersV3",
+    "VendorsV2",
+    "ReleasedProductsV2",
+    "SalesOrderHeadersV2",
+)
 """Entities of which a legal entity in use has rows: what tells one that is out of sight from an empty one."""
 _LEGAL_ENTITY_ID = Property("LegalEntityId", "Edm.String", nullable=False, ax_type="String")
 
@@ -71,14 +78,17 @@ class Environment:
             page_size=PageSize(self.config.page_size, columns=1),
             known_names=frozenset({_LEGAL_ENTITY_ID.name}),
         )
-        chain, fetcher, found = Chain(asking, Segment()), Fetcher(self.session, asking), {}
+        chain, fetcher = Chain(asking, Segment()), Fetcher(self.session, asking)
+        found: dict[str, None] = {}
         try:
             while not chain.finished:
                 block, _ = fetcher.fetch(chain)
                 rows = block.records() if block else []
                 found.update({str(row[_LEGAL_ENTITY_ID.name]).lower(): None for row in rows})
         except (AccessDeniedError, EntitySetNotFoundError, QueryRejectedError) as exc:
-            logger.warning("The list of legal entities cannot be read, so companies are not read side by side: %s", exc)
+            logger.warning(
+                "The list of legal entities cannot be read, so companies are not read side by side: %s", exc
+            )
             return None
         return tuple(found)
 
@@ -115,11 +125,19 @@ class Environment:
         query = Query(entity_set, filter=Segment(company=company).filter(()))
 
         def request() -> Request:
-            return Request("GET", query.count_url(self.config.service_root), what=f"looking for rows of {company}")
+            return Request(
+                "GET", query.count_url(self.config.service_root), what=f"looking for rows of {company}"
+            )
 
         try:
             return self.session.send(request, lambda answer: int(answer.body.decode("utf-8-sig")))
-        except (AccessDeniedError, EntitySetNotFoundError, QueryRejectedError, UnreadablePageError, ValueError):
+        except (
+            AccessDeniedError,
+            EntitySetNotFoundError,
+            QueryRejectedError,
+            UnreadablePageError,
+            ValueError,
+        ):
             return None
 
     def server_now(self) -> datetime:

@@ -79,7 +79,9 @@ class Fetcher:
             if not self._asking.selecting:
                 return False
             self._asking.selecting = False
-        logger.info("%s: the URL is too long for a gateway; reading without $select.", self._asking.entity_set)
+        logger.info(
+            "%s: the URL is too long for a gateway; reading without $select.", self._asking.entity_set
+        )
         return True
 
     def _without_missing(self, exc: QueryRejectedError) -> bool:
@@ -112,7 +114,9 @@ class Fetcher:
             self._noticed.add("@compared")
         gone = sorted(self._asking.shape.names - block.seen)
         if gone:
-            logger.warning("%s: these properties did not arrive: %s.", self._asking.entity_set, ", ".join(gone))
+            logger.warning(
+                "%s: these properties did not arrive: %s.", self._asking.entity_set, ", ".join(gone)
+            )
         new = sorted(block.seen - self._asking.known_names)
         if new:
             logger.info(

@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tap_d365fo.edm.model import DATA_AREA_ID
 from tap_d365fo.errors import D365FOError, IncompleteReadError
@@ -19,8 +19,8 @@ from tap_d365fo.extraction import windows
 from tap_d365fo.extraction.bookmark import GLOBAL, Bookmark, Progress
 from tap_d365fo.extraction.chain import Asking, Chain
 from tap_d365fo.extraction.fan_out import by_company, by_key_range
-from tap_d365fo.extraction.page_size import PageSize
 from tap_d365fo.extraction.fetching import Fetcher, UnreadableRow
+from tap_d365fo.extraction.page_size import PageSize
 from tap_d365fo.extraction.records import RecordShape
 from tap_d365fo.odata.query import all_of, grouped
 
@@ -172,6 +172,11 @@ class Reading:
             self._environment.scheduler.close_lane(self._lane)
         self._finish()
 
+    def blocks(self) -> Iterator[RecordBlock]:
+        """Yield the blocks alone; raises like the iteration itself."""
+        for batch in self:
+            yield cast("RecordBlock", batch.block)  # this read yields no other kind
+
     # -- in worker threads ------------------------------------------------------------------------------
 
     def _begin(self) -> None:
@@ -193,7 +198,10 @@ class Reading:
         bookmark = Bookmark.from_state(self.plan.bookmark, stream=self._entity.name, replication_key=key)
         progress = bookmark.progress
         if progress and key is None and self._environment.started_ms - progress.started > STALE_AFTER_MS:
-            logger.info("%s: the unfinished read in the state is more than a day old; starting over.", self._entity.name)
+            logger.info(
+                "%s: the unfinished read in the state is more than a day old; starting over.",
+                self._entity.name,
+            )
             progress = None
         self.resumed = progress is not None and bool(progress.segments)
         if not self.resumed:
@@ -240,7 +248,7 @@ class Reading:
             self._pages.put(exc)
             self._closed()
             return
-        except Exception as exc:  # noqa: BLE001  a bug must end this read, not hang it
+        except Exception as exc:
             logger.debug("%s: a worker failed", self._entity.name, exc_info=exc)
             self._pages.put(_unexpected(exc, self._entity.name))
             self._closed()
@@ -266,7 +274,9 @@ class Reading:
         segments = by_company(chain, block, self._environment)
         return {self._numbered(): segment for segment in segments}
 
-    def _push(self, segment_id: int, chain: Chain, block: RecordBlock | None, children: dict[int, Segment]) -> None:
+    def _push(
+        self, segment_id: int, chain: Chain, block: RecordBlock | None, children: dict[int, Segment]
+    ) -> None:
         left = None if chain.finished else chain.left()
         if block is not None:
             self._environment.scheduler.hold(self._lane, block.page.size)
@@ -364,7 +374,9 @@ class Reading:
         if progress is not None and (spoilt or not (self._pending or self._failures)):
             self._bookmark.progress = None
         if self._failures:
-            raise self._failures[0] if len(self._failures) == 1 else _several(self._entity.name, self._failures)
+            raise (
+                self._failures[0] if len(self._failures) == 1 else _several(self._entity.name, self._failures)
+            )
 
 
 def _several(name: str, failures: list[D365FOError]) -> D365FOError:

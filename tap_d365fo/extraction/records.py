@@ -87,7 +87,9 @@ class RecordShape:
         if any(isinstance(first[name], str) for name in self._numbers & names) or self.decimals_as_strings:
             return RecordBlock(self, page, self._decoded(page), etags=etags, seen=frozenset(names))
         pieces = None if names - self.names else _as_sent(page)
-        return RecordBlock(self, page, self._sieved(page) if pieces is None else pieces, etags=etags, seen=frozenset(names))
+        return RecordBlock(
+            self, page, self._sieved(page) if pieces is None else pieces, etags=etags, seen=frozenset(names)
+        )
 
     def _sieved(self, page: Page) -> list[bytes]:
         rows = msgspec.json.decode(page.body, type=_sieve(tuple(each.name for each in self.columns))).value
@@ -183,7 +185,11 @@ def _date_rewriter(shape: RecordShape) -> Callable[[bytes], bytes] | None:
     key = {column.name for column in shape.key}
     stamps = [column for column in shape.columns if column.type in ("Edm.DateTimeOffset", "Edm.Date")]
     dates = frozenset(each.name.encode() for each in stamps if each.ax_type == "Date")
-    nulls = frozenset(each.name.encode() for each in stamps if each.name not in key) if shape.null_dates else frozenset()
+    nulls = (
+        frozenset(each.name.encode() for each in stamps if each.name not in key)
+        if shape.null_dates
+        else frozenset()
+    )
     if not dates and not nulls:
         return None
     pattern = _ANY_DATE if dates else _EMPTY_DATE
@@ -257,7 +263,9 @@ class _EtagEnvelope(msgspec.Struct):
 def _versioned(key: Sequence[Property], company: str | None) -> Any:
     """Return an envelope type whose rows hold etag and key, and the legal entity where it is not in the key."""
     fields: list[Any] = [("etag", str, "")]
-    fields += [(f"k{index}", str | None if _is_text(column) else msgspec.Raw) for index, column in enumerate(key)]
+    fields += [
+        (f"k{index}", str | None if _is_text(column) else msgspec.Raw) for index, column in enumerate(key)
+    ]
     rename = {"etag": ETAG, **{f"k{index}": column.name for index, column in enumerate(key)}}
     if company and company not in rename.values():
         fields.append(("company", str, ""))

@@ -98,7 +98,11 @@ class Segment:
                 "upper": self.window.upper,
                 "keep_empty": self.window.keep_empty,
             }
-        return {**state, **({"after": self.after} if self.after else {}), **({"up_to": self.up_to} if self.up_to else {})}
+        return {
+            **state,
+            **({"after": self.after} if self.after else {}),
+            **({"up_to": self.up_to} if self.up_to else {}),
+        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], *, column: str | None) -> Segment:

@@ -54,7 +54,8 @@ def locate(location: str, stream: str) -> Iterator[StoreFile]:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise ChangeStoreError(
-                f"The folder of the change store cannot be made: {exc}.", remedy="Check the setting change_store."
+                f"The folder of the change store cannot be made: {exc}.",
+                remedy="Check the setting change_store.",
             ) from exc
         yield StoreFile(folder / name)
         return
@@ -75,7 +76,7 @@ def _fetched(location: str, name: str, folder: Path) -> StoreFile:
     except (OSError, ImportError, ValueError) as exc:
         raise ChangeStoreError(
             f"The change store at {location} cannot be reached: {exc}.",
-            remedy="Check the URL, its credentials, and that the file system's package (s3fs, adlfs, gcsfs) is installed.",
+            remedy="Check the URL and its credentials, and that its package (s3fs, adlfs, gcsfs) is installed.",
         ) from exc
     return StoreFile(folder / name, remote, path, version)
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tap_d365fo.edm.model import DATA_AREA_ID
 from tap_d365fo.errors import D365FOError, PagingError
 from tap_d365fo.extraction.bookmark import GLOBAL
 from tap_d365fo.extraction.change_store import ChangeStore
@@ -79,7 +78,8 @@ class DeletedBlock:
     def _members(self, key: bytes) -> bytes:
         values = msgspec.json.decode(key, type=list[msgspec.Raw])
         return b",".join(
-            msgspec.json.encode(name) + b":" + bytes(value) for name, value in zip(self.names, values, strict=True)
+            msgspec.json.encode(name) + b":" + bytes(value)
+            for name, value in zip(self.names, values, strict=True)
         )
 
 
@@ -99,7 +99,11 @@ class Sweep:
         self._entity = plan.entity
         self._bookmark = dict(plan.bookmark)
         self._key_plan = replace(
-            plan, entity=replace(self._entity, method="full"), columns=frozenset(self._entity.key), bookmark={}, keep_etags=True
+            plan,
+            entity=replace(self._entity, method="full"),
+            columns=frozenset(self._entity.key),
+            bookmark={},
+            keep_etags=True,
         )
         self._whole_plan = replace(self._key_plan, columns=plan.columns)
         self.version = int(self._bookmark.get("version") or environment.started_ms)
@@ -133,7 +137,10 @@ class Sweep:
                     meta = yield from self._snapshot(draft)
                 if self._failure is not None:
                     raise self._failure
-                self._bookmark = {"generation": draft.commit({**meta, **self._meta()}), "version": self.version}
+                self._bookmark = {
+                    "generation": draft.commit({**meta, **self._meta()}),
+                    "version": self.version,
+                }
 
     # -- snapshot ---------------------------------------------------------------------------------------
 
@@ -151,8 +158,13 @@ class Sweep:
 
     def _meta(self) -> dict[str, Any]:
         config = self._environment.config
-        shape = json.dumps([config.null_dates, config.decimals, config.options_for(self._entity.name).filter or ""])
-        return {"columns": sorted(self.plan.columns), "shape": hashlib.sha256(shape.encode()).hexdigest()[:16]}
+        shape = json.dumps(
+            [config.null_dates, config.decimals, config.options_for(self._entity.name).filter or ""]
+        )
+        return {
+            "columns": sorted(self.plan.columns),
+            "shape": hashlib.sha256(shape.encode()).hexdigest()[:16],
+        }
 
     def _snapshot(self, draft: Draft) -> Any:
         draft.forget_all()
@@ -160,14 +172,14 @@ class Sweep:
         self.version = self._environment.started_ms
         self.activates = True
         mode, pairs = "etag", None
-        for batch in reading:
-            versions = batch.block.versions()
+        for block in reading.blocks():
+            versions = block.versions()
             if not all(each.etag for each in versions):
                 mode = "row"
             pairs = layout(versions[0].etag) if pairs is None else pairs
-            self._remember(draft, batch.block, versions, mode)
-            self.rows += len(batch.block)
-            yield Batch(batch.block, self._bookmark)
+            self._remember(draft, block, versions, mode)
+            self.rows += len(block)
+            yield Batch(block, self._bookmark)
         if mode == "row":
             logger.info("%s sends no etags; whole rows are compared by a hash instead.", self._entity.name)
         return {"mode": mode, "pairs": pairs}
@@ -183,9 +195,10 @@ class Sweep:
     # -- sweep ------------------------------------------------------------------------------------------
 
     def _swept(self, draft: Draft, base: Generation) -> Iterator[Batch]:
-        by_row = base.meta.get("mode") == "row"
-        yield from self._compare_rows(draft) if by_row else self._list(draft, base)
-        if not by_row:
+        if base.meta.get("mode") == "row":
+            yield from self._compare_rows(draft)
+        else:
+            self._list(draft, base)
             yield from self._changed(draft)
         if self._failure is None:
             yield from self._gone(draft)
@@ -194,39 +207,41 @@ class Sweep:
         """Read whole rows and hand on those whose hash moved: for entities that send no etag."""
         reading = Reading(self._whole_plan, self._environment)
         try:
-            for batch in reading:
-                versions = batch.block.versions()
-                prints = [_digest(piece) for piece in batch.block.pieces]
+            for block in reading.blocks():
+                versions = block.versions()
+                prints = [_digest(piece) for piece in block.pieces]
                 places = self._moved(draft, versions, prints)
                 self._remember_some(draft, versions, prints, places)
                 if places:
                     self.rows += len(places)
-                    yield Batch(batch.block.only(places), self._bookmark)
+                    yield Batch(block.only(places), self._bookmark)
         except D365FOError as exc:
             self._failure = exc
 
-    def _list(self, draft: Draft, base: Generation) -> Iterator[Batch]:
+    def _list(self, draft: Draft, base: Generation) -> None:
         """List keys and row versions, noting which moved."""
         reading = Reading(self._key_plan, self._environment)
         try:
-            for batch in reading:
-                versions = batch.block.versions()
+            for block in reading.blocks():
+                versions = block.versions()
                 prints = [fingerprint(each.etag) for each in versions]
                 for place in self._moved(draft, versions, prints):
                     self._note(versions[place], draft)
-                if batch.block.etags and layout(batch.block.etags[0]) != base.meta.get("pairs"):
+                if block.etags and layout(block.etags[0]) != base.meta.get("pairs"):
                     self._note_layout(base)
         except D365FOError as exc:
             self._failure = exc
-        return
-        yield  # a generator, so that both ways of comparing are used alike
 
     _said_layout = False
 
     def _note_layout(self, base: Generation) -> None:
         if not self._said_layout:
             self._said_layout = True
-            logger.info("%s: the etags have another layout than before (%s pairs).", self._entity.name, base.meta.get("pairs"))
+            logger.info(
+                "%s: the etags have another layout than before (%s pairs).",
+                self._entity.name,
+                base.meta.get("pairs"),
+            )
 
     def _moved(self, draft: Draft, versions: list[RowVersionOf], prints: list[bytes]) -> list[int]:
         """Return the places of rows that are new or changed, and count what was listed."""
@@ -245,7 +260,9 @@ class Sweep:
         if listed.whole:
             return
         listed.changed.append(version.key)
-        if len(listed.changed) > max(FEWEST_FOR_WHOLE, WHOLE_FROM_SHARE * max(draft.base_count(version.company), 1)):
+        if len(listed.changed) > max(
+            FEWEST_FOR_WHOLE, WHOLE_FROM_SHARE * max(draft.base_count(version.company), 1)
+        ):
             listed.whole = True
             listed.changed.clear()
 
@@ -254,8 +271,14 @@ class Sweep:
         for company, listed in self._listed.items():
             if listed.whole:
                 yield from self._read_whole(draft, company)
-        groups = [group for company, listed in self._listed.items() for group in self._grouped(company, listed.changed)]
-        with ThreadPoolExecutor(self._environment.config.max_parallel_requests, thread_name_prefix="rows") as pool:
+        groups = [
+            group
+            for company, listed in self._listed.items()
+            for group in self._grouped(company, listed.changed)
+        ]
+        with ThreadPoolExecutor(
+            self._environment.config.max_parallel_requests, thread_name_prefix="rows"
+        ) as pool:
             for start in range(0, len(groups), 64):
                 for company, keys, blocks in pool.map(self._fetch, groups[start : start + 64]):
                     yield from self._take(draft, company, keys, blocks)
@@ -264,19 +287,21 @@ class Sweep:
         segment = Segment(company=company) if company != GLOBAL else Segment()
         reading = Reading(replace(self._whole_plan, only=(segment,)), self._environment)
         try:
-            for batch in reading:
-                versions = batch.block.versions()
+            for block in reading.blocks():
+                versions = block.versions()
                 prints = [fingerprint(each.etag) for each in versions]
                 places = self._moved(draft, versions, prints)
                 self._listed[company].rows -= len(versions)
                 self._remember_some(draft, versions, prints, places)
                 self.rows += len(places)
                 if places:
-                    yield Batch(batch.block.only(places), self._bookmark)
+                    yield Batch(block.only(places), self._bookmark)
         except D365FOError as exc:
             self._failure = self._failure or exc
 
-    def _remember_some(self, draft: Draft, versions: list[RowVersionOf], prints: list[bytes], places: list[int]) -> None:
+    def _remember_some(
+        self, draft: Draft, versions: list[RowVersionOf], prints: list[bytes], places: list[int]
+    ) -> None:
         by_company: dict[str, list[tuple[bytes, bytes]]] = {}
         for place in places:
             by_company.setdefault(versions[place].company, []).append((versions[place].key, prints[place]))
@@ -303,25 +328,32 @@ class Sweep:
         values = msgspec.json.decode(key, type=list[msgspec.Raw])
         return {name: _text(bytes(value)) for name, value in zip(self._entity.key, values, strict=True)}
 
-    def _fetch(self, group: tuple[str, list[bytes], str]) -> tuple[str, list[bytes], list[RecordBlock] | D365FOError]:
+    def _fetch(
+        self, group: tuple[str, list[bytes], str]
+    ) -> tuple[str, list[bytes], list[RecordBlock] | D365FOError]:
         company, keys, text = group
         segment = Segment(company=company or None)
         plan = replace(self._whole_plan, only=(segment,), also=text)
         try:
-            return company, keys, [batch.block for batch in Reading(plan, self._environment)]
+            return company, keys, list(Reading(plan, self._environment).blocks())
         except D365FOError as exc:
             return company, keys, exc
 
-    def _take(self, draft: Draft, company: str, keys: list[bytes], blocks: list[RecordBlock] | D365FOError) -> Iterator[Batch]:
+    def _take(
+        self, draft: Draft, company: str, keys: list[bytes], blocks: list[RecordBlock] | D365FOError
+    ) -> Iterator[Batch]:
         """Hand on what a group of keys brought; keys that brought nothing are gone."""
         if isinstance(blocks, D365FOError):
             self._failure = self._failure or blocks
             return
-        wanted, found = set(keys), set()
+        wanted: set[bytes] = set(keys)
+        found: set[bytes] = set()
         for block in blocks:
             versions = block.versions()
             prints = [fingerprint(each.etag) for each in versions]
-            places = [place for place, each in enumerate(versions) if each.key in wanted and each.key not in found]
+            places = [
+                place for place, each in enumerate(versions) if each.key in wanted and each.key not in found
+            ]
             found.update(versions[place].key for place in places)
             self._remember_some(draft, versions, prints, places)
             self.rows += len(places)
@@ -358,7 +390,11 @@ class Sweep:
         """Say whether the listing of a legal entity was complete."""
         listed = self._listed.get(company, _Listed()).rows
         scoped = self._entity.is_company_scoped
-        if listed == 0 and scoped and not self._environment.is_in_sight(company, entity_set=self._entity.name):
+        if (
+            listed == 0
+            and scoped
+            and not self._environment.is_in_sight(company, entity_set=self._entity.name)
+        ):
             self._failure = PagingError(
                 f"Sweeping {self._entity.name}: legal entity {company} had {draft.base_count(company)} rows, and the "
                 "service user does not see it any more. Its rows are not taken for deleted.",
@@ -376,7 +412,10 @@ class Sweep:
             else:
                 logger.warning(
                     "%s: F&O counts %d rows in %s, %d were listed; deletes are left to the next sweep.",
-                    self._entity.name, count, company or "all", listed,
+                    self._entity.name,
+                    count,
+                    company or "all",
+                    listed,
                 )
             return False
         return count is not None

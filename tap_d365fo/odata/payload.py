@@ -52,7 +52,7 @@ def read_page(body: bytes, *, content_type: str = "") -> Page:
     """
     body = _compact(body.removeprefix(BOM_UTF8), content_type)
     envelope = _envelope(body)
-    if not all(bytes(record[:1]) == b"{" for record in map(memoryview, envelope.value)):
+    if not all(bytes(memoryview(record)[:1]) == b"{" for record in envelope.value):
         raise BrokenAnswerError("The answer holds rows that are not JSON objects.")
     return Page(body, envelope.value, envelope.next_link or None)
 
@@ -79,7 +79,9 @@ def _is_loose(body: bytes) -> bool:
     """Tell whether tokens may be parted by white space; line breaks cannot stand inside a JSON string."""
     start = body.find(b'"value"')
     head = body[: start + 400] if start >= 0 else body[:400]
-    return b"\n" in body or b"\r" in body or b'": ' in head or b'" :' in head or b", " in head or b"\t" in head
+    return (
+        b"\n" in body or b"\r" in body or b'": ' in head or b'" :' in head or b", " in head or b"\t" in head
+    )
 
 
 def _reformat(body: bytes) -> bytes:

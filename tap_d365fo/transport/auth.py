@@ -54,6 +54,7 @@ class BearerToken(AuthBase):
         self._token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Put the token on the request."""
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
@@ -61,7 +62,7 @@ class BearerToken(AuthBase):
         return "BearerToken(...)"
 
 
-class _Passing(Exception):  # noqa: N818  a trouble that may pass
+class _Passing(Exception):
     """Entra did not answer, or answered that it cannot now."""
 
     def __init__(self, error: D365FOError) -> None:
@@ -73,7 +74,12 @@ class EntraAuthenticator(AuthBase):
     """A `requests` authenticator: client-credentials tokens for one environment, for all threads."""
 
     def __init__(
-        self, config: Config, *, clock: Clock | None = None, pace: Pace | None = None, rng: random.Random | None = None
+        self,
+        config: Config,
+        *,
+        clock: Clock | None = None,
+        pace: Pace | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self._config = config
         self._clock = clock or SystemClock()
@@ -90,7 +96,9 @@ class EntraAuthenticator(AuthBase):
         self._policy = RetryPolicy(budget)
 
     def __repr__(self) -> str:
-        return f"EntraAuthenticator(client_id={self._config.client_id!r}, tenant_id={self._config.tenant_id!r})"
+        return (
+            f"EntraAuthenticator(client_id={self._config.client_id!r}, tenant_id={self._config.tenant_id!r})"
+        )
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Put a token on a request."""
@@ -170,11 +178,15 @@ class EntraAuthenticator(AuthBase):
             if self._application is None:
                 self._application = self._new_application()
             self._application.remove_tokens_for_client()
-            answer = self._application.acquire_token_for_client(scopes=[self._config.scope])
+            answer: Mapping[str, Any] = self._application.acquire_token_for_client(
+                scopes=[self._config.scope]
+            )
         except requests.RequestException as exc:
             raise _Passing(_unreachable(exc, self._config)) from None
         except _msal_service_error() as exc:
-            raise _Passing(TransportError(f"Asking Entra for a token: {exc}.", remedy=remedies.ENTRA_UNAVAILABLE)) from None
+            raise _Passing(
+                TransportError(f"Asking Entra for a token: {exc}.", remedy=remedies.ENTRA_UNAVAILABLE)
+            ) from None
         except ValueError as exc:
             raise self._from_value_error(exc) from None
         if "access_token" in answer:
@@ -188,7 +200,9 @@ class EntraAuthenticator(AuthBase):
         return msal.ConfidentialClientApplication(
             config.client_id,
             client_credential=_client_credential(config),
-            authority=f"{config.authority}/{config.tenant_id}" if not config.authority.endswith("/adfs") else config.authority,
+            authority=f"{config.authority}/{config.tenant_id}"
+            if not config.authority.endswith("/adfs")
+            else config.authority,
             instance_discovery=False,
             http_client=self._http,
         )
@@ -200,20 +214,27 @@ class EntraAuthenticator(AuthBase):
         if found:
             return self._error(int(found[1]), "invalid_tenant", text, {})
         if isinstance(exc, json.JSONDecodeError) or "JSON" in text:
-            return _Passing(TransportError(
-                "Asking Entra for a token: the answer is not Entra's (a proxy's page?).", remedy=remedies.ENTRA_UNREACHABLE,
-            ))
+            return _Passing(
+                TransportError(
+                    "Asking Entra for a token: the answer is not Entra's (a proxy's page?).",
+                    remedy=remedies.ENTRA_UNREACHABLE,
+                )
+            )
         if "openid" in text or "authority" in text.lower() or "tenant" in text.lower():
             return self._error(90002, "invalid_tenant", "the tenant is not known at this authority", {})
         return AuthenticationError(
-            f"Preparing the sign-in: the credential cannot be used ({type(exc).__name__}).", remedy=remedies.BAD_CREDENTIAL
+            f"Preparing the sign-in: the credential cannot be used ({type(exc).__name__}).",
+            remedy=remedies.BAD_CREDENTIAL,
         )
 
     def _refusal(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         text = str(answer.get("error_description", ""))
         codes = [int(code) for code in answer.get("error_codes") or _AADSTS.findall(text)]
         code = codes[0] if codes else 0
-        ids = {"trace id": str(answer.get("trace_id", "")), "correlation id": str(answer.get("correlation_id", ""))}
+        ids = {
+            "trace id": str(answer.get("trace_id", "")),
+            "correlation id": str(answer.get("correlation_id", "")),
+        }
         kind = str(answer.get("error", "unknown error"))
         error = self._error(code, kind, text, ids)
         if code in _TRANSIENT_CODES or kind in _TRANSIENT_ERRORS:
@@ -221,11 +242,15 @@ class EntraAuthenticator(AuthBase):
         raise error
 
     def _error(self, code: int, kind: str, text: str, ids: dict[str, str]) -> AuthenticationError:
-        remedy = remedies.for_entra(code, kind, secret_looks_like_id=_looks_like_id(self._config.credentials.secret))
+        remedy = remedies.for_entra(
+            code, kind, secret_looks_like_id=_looks_like_id(self._config.credentials.secret)
+        )
         said = text.partition("Trace ID:")[0].partition("\r\n")[0].strip() or kind
         secret = self._config.credentials.secret
         said = said.replace(secret, "***") if secret else said
-        return AuthenticationError(f"Asking Entra for a token failed: {said}", code=code or None, remedy=remedy, ids=ids)
+        return AuthenticationError(
+            f"Asking Entra for a token failed: {said}", code=code or None, remedy=remedy, ids=ids
+        )
 
 
 def _client_credential(config: Config) -> Any:
@@ -251,7 +276,9 @@ def _certificate(given: str, password: str | None) -> dict[str, Any]:
     keys = [block for name, block in zip(parts, blocks, strict=False) if "PRIVATE KEY" in name]
     certificates = [block for name, block in zip(parts, blocks, strict=False) if name == "CERTIFICATE"]
     if not keys or not certificates:
-        raise ConfigurationError(["client_certificate must hold the certificate and its private key, both as PEM."])
+        raise ConfigurationError(
+            ["client_certificate must hold the certificate and its private key, both as PEM."]
+        )
     return {"private_key": keys[0], "public_certificate": "\n".join(certificates), **secret}
 
 

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Verdict = Literal["good", "throttled", "sign-in", "slow", "transient", "server", "denied", "missing", "too-long", "rejected"]
+Verdict = Literal[
+    "good", "throttled", "sign-in", "slow", "transient", "server", "denied", "missing", "too-long", "rejected"
+]
 
 VERDICTS: Mapping[int, Verdict] = MappingProxyType(
     {
@@ -37,7 +39,9 @@ VERDICTS: Mapping[int, Verdict] = MappingProxyType(
 )
 """By status; the rest by class."""
 
-_TRANSIENT_TEXT = re.compile(r"deadlock|transient|timed? ?out|timeout|sql.{0,40}connection|connection.{0,40}sql", re.IGNORECASE)
+_TRANSIENT_TEXT = re.compile(
+    r"deadlock|transient|timed? ?out|timeout|sql.{0,40}connection|connection.{0,40}sql", re.IGNORECASE
+)
 _TOO_LONG_TEXT = re.compile(rb"404\.15|query string.{0,40}too long|request url.{0,40}too long", re.IGNORECASE)
 IDENTICAL_ERRORS = 3
 """The same 500 so often in a row is data, not weather (facts section 7.2)."""
@@ -112,7 +116,7 @@ class RetryPolicy:
     def wait(self, attempt: int, rng: random.Random) -> float:
         """Return the wait after the given failed attempt (1 for the first): growing, with jitter."""
         longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(attempt - 1, 10))
-        return longest * (0.5 + rng.random() / 2)
+        return float(longest * (0.5 + rng.random() / 2))
 
     def allows(self, wait: float, *, elapsed: float) -> bool:
         """Say whether a wait still fits into the budget."""

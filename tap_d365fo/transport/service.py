@@ -34,20 +34,26 @@ class ODataService:
 
     def metadata(self, read: Callable[[Iterable[bytes]], T]) -> T:
         """Return what `read` makes of `$metadata`; the whole is asked for again where it came broken."""
-        logger.info("Reading $metadata; after a restart the server first builds its cache, which can take minutes.")
+        logger.info(
+            "Reading $metadata; after a restart the server first builds its cache, which can take minutes."
+        )
 
         def request() -> Request:
             url = f"{self._config.service_root}/$metadata"
             return Request("GET", url, headers={"Accept": "application/xml"}, what="reading $metadata")
 
-        return self._session.send(request, lambda answer: _read_metadata(answer, read), timeout=METADATA_SECONDS)
+        return self._session.send(
+            request, lambda answer: _read_metadata(answer, read), timeout=METADATA_SECONDS
+        )
 
     def application_version(self) -> str:
         """Return the version of the application, such as 10.0.47."""
         url = f"{self._config.service_root}/{_VERSION_ACTION}"
         headers = {"Content-Type": "application/json"}
         return self._session.send(
-            lambda: Request("POST", url, headers=headers, body=b"{}", what="asking for the application version"),
+            lambda: Request(
+                "POST", url, headers=headers, body=b"{}", what="asking for the application version"
+            ),
             lambda answer: str(read_json(answer).get("value", "")),
         )
 

@@ -12,7 +12,7 @@ import random
 import ssl
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
@@ -118,10 +118,12 @@ class _Tries:
         return self.identical
 
 
-class _Again(Exception):  # noqa: N818  not an error: the request is to be sent once more
+class _Again(Exception):
     """Try again after a wait, unless that is beyond the budget: then `cause` is raised."""
 
-    def __init__(self, cause: D365FOError, *, wait: float | None = None, holds_all: bool = False, at_once: bool = False) -> None:
+    def __init__(
+        self, cause: D365FOError, *, wait: float | None = None, holds_all: bool = False, at_once: bool = False
+    ) -> None:
         self.cause = cause
         self.wait = wait
         self.holds_all = holds_all
@@ -144,7 +146,9 @@ class ODataSession:
         self.clock = clock or SystemClock()
         self.rng = rng or random.Random()
         self.pace = pace or Pace(config.max_parallel_requests, self.clock)
-        self.authenticator = authenticator or EntraAuthenticator(config, clock=self.clock, pace=self.pace, rng=self.rng)
+        self.authenticator = authenticator or EntraAuthenticator(
+            config, clock=self.clock, pace=self.pace, rng=self.rng
+        )
         self.traffic = Traffic()
         self.server_time: datetime | None = None
         """The server's clock as its first answer showed it."""
@@ -264,13 +268,17 @@ class ODataSession:
             self._renewing_is_useless = False
             self.pace.succeeded()
             return
-        judge: Callable[[Request, Answer, _Tries], None] = getattr(self, f"_judge_{verdict.replace('-', '_')}")
+        judge: Callable[[Request, Answer, _Tries], None] = getattr(
+            self, f"_judge_{verdict.replace('-', '_')}"
+        )
         judge(request, answer, tries)
 
     def _judge_throttled(self, request: Request, answer: Answer, _tries: _Tries) -> None:
         wait = retry.retry_after(answer.headers.get("Retry-After"), server_date=answer.headers.get("Date"))
         if answer.status == 429 or wait is not None:  # noqa: PLR2004
-            error = ThrottledError(_said(request, answer), status=answer.status, remedy=remedies.THROTTLED, ids=answer.ids)
+            error = ThrottledError(
+                _said(request, answer), status=answer.status, remedy=remedies.THROTTLED, ids=answer.ids
+            )
             error.retry_after = wait
             raise _Again(error, wait=wait, holds_all=True)
         raise _Again(self._unavailable(request, answer))
@@ -279,15 +287,17 @@ class ODataSession:
         """A 401 or a redirect to a sign-in page: a new token once, then it is a refusal."""
         redirected = answer.status // 100 == 3  # noqa: PLR2004
         denied = AccessDeniedError(
-            _said(request, answer), status=answer.status,
-            remedy=remedies.for_refusal(answer.status, self.authenticator.claims(), self._config), ids=answer.ids,
+            _said(request, answer),
+            status=answer.status,
+            remedy=remedies.for_refusal(answer.status, self.authenticator.claims(), self._config),
+            ids=answer.ids,
         )
         if not tries.renewed and not self._renewing_is_useless:
             tries.renewed = True
             self.authenticator.renew(tries.token)
             raise _Again(denied, at_once=True)
         tries.redirects += 1
-        if redirected and tries.redirects < SIGN_IN_REDIRECTS:
+        if redirected and tries.redirects < retry.SIGN_IN_REDIRECTS:
             raise _Again(denied)
         self._renewing_is_useless = True
         raise denied
@@ -302,39 +312,58 @@ class ODataSession:
         inner = retry.inner_message(answer.body)
         if tries.same(f"500 {inner}") >= retry.IDENTICAL_ERRORS:
             raise UnreadablePageError(
-                _said(request, answer), status=answer.status, inner_message=inner, remedy=remedies.UNREADABLE, ids=answer.ids
+                _said(request, answer),
+                status=answer.status,
+                inner_message=inner,
+                remedy=remedies.UNREADABLE,
+                ids=answer.ids,
             )
         raise _Again(self._unavailable(request, answer))
 
     def _judge_denied(self, request: Request, answer: Answer, _tries: _Tries) -> None:
         raise AccessDeniedError(
-            _said(request, answer), status=answer.status, inner_message=retry.inner_message(answer.body),
-            remedy=remedies.for_refusal(answer.status, self.authenticator.claims(), self._config), ids=answer.ids,
+            _said(request, answer),
+            status=answer.status,
+            inner_message=retry.inner_message(answer.body),
+            remedy=remedies.for_refusal(answer.status, self.authenticator.claims(), self._config),
+            ids=answer.ids,
         )
 
     def _judge_missing(self, request: Request, answer: Answer, _tries: _Tries) -> None:
-        raise EntitySetNotFoundError(_said(request, answer), status=answer.status, remedy=remedies.NO_ENTITY_SET, ids=answer.ids)
+        raise EntitySetNotFoundError(
+            _said(request, answer), status=answer.status, remedy=remedies.NO_ENTITY_SET, ids=answer.ids
+        )
 
     def _judge_too_long(self, request: Request, answer: Answer, _tries: _Tries) -> None:
-        raise QueryTooLongError(_said(request, answer), status=answer.status, remedy=remedies.TOO_LONG, ids=answer.ids)
+        raise QueryTooLongError(
+            _said(request, answer), status=answer.status, remedy=remedies.TOO_LONG, ids=answer.ids
+        )
 
     def _judge_rejected(self, request: Request, answer: Answer, _tries: _Tries) -> None:
         raise QueryRejectedError(
-            f"{_said(request, answer)} The query was {_shown(request.url)}", status=answer.status,
-            inner_message=retry.inner_message(answer.body), remedy=remedies.REJECTED, ids=answer.ids,
+            f"{_said(request, answer)} The query was {_shown(request.url)}",
+            status=answer.status,
+            inner_message=retry.inner_message(answer.body),
+            remedy=remedies.REJECTED,
+            ids=answer.ids,
         )
 
     def _unavailable(self, request: Request, answer: Answer) -> ServiceUnavailableError:
         return ServiceUnavailableError(
-            _said(request, answer), status=answer.status, inner_message=retry.inner_message(answer.body),
-            remedy=remedies.UNAVAILABLE, ids=answer.ids,
+            _said(request, answer),
+            status=answer.status,
+            inner_message=retry.inner_message(answer.body),
+            remedy=remedies.UNAVAILABLE,
+            ids=answer.ids,
         )
 
     def _read(self, request: Request, answer: Answer, read: Callable[[Answer], T], tries: _Tries) -> T:
         try:
             return read(answer)
         except BrokenAnswerError as exc:
-            error = BrokenAnswerError(f"{_doing(request)}: {exc.message}", remedy=remedies.BROKEN, ids=answer.ids)
+            error = BrokenAnswerError(
+                f"{_doing(request)}: {exc.message}", remedy=remedies.BROKEN, ids=answer.ids
+            )
             if tries.same(hashlib.sha256(answer.body).hexdigest()) >= retry.IDENTICAL_BODIES:
                 raise error from exc
             raise _Again(error) from None
@@ -369,7 +398,9 @@ class ODataSession:
     def _refuse_foreign(self, url: str) -> None:
         """The token goes to the configured origin and nowhere else."""
         if _origin(url) != self._origin:
-            raise PagingError(f"A link leads to {urlsplit(url).netloc}, which is not the environment; it was not followed.")
+            raise PagingError(
+                f"A link leads to {urlsplit(url).netloc}, which is not the environment; it was not followed."
+            )
 
     def stop(self) -> None:
         """End all waits now; no further request begins."""
@@ -395,7 +426,11 @@ def _said(request: Request, answer: Answer) -> str:
     inner = retry.inner_message(answer.body)
     if not inner and answer.body and "html" not in answer.headers.get("Content-Type", "").lower():
         inner = answer.body[:200].decode("utf-8", "replace")
-    what = f": {inner}" if inner else (" with an empty body." if not answer.body else " with a page that is not OData's.")
+    what = (
+        f": {inner}"
+        if inner
+        else (" with an empty body." if not answer.body else " with a page that is not OData's.")
+    )
     return f"{_doing(request)}: F&O answered {answer.status}{what}"
 
 

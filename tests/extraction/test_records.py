@@ -35,7 +35,9 @@ ROW = {
 
 
 def _body(*rows, **dumps) -> bytes:
-    return json.dumps({"@odata.context": "c", "value": list(rows)}, **{"separators": (",", ":"), **dumps}).encode()
+    return json.dumps(
+        {"@odata.context": "c", "value": list(rows)}, **{"separators": (",", ":"), **dumps}
+    ).encode()
 
 
 def _lines(shape: RecordShape, body: bytes) -> list[dict]:
@@ -81,11 +83,15 @@ def test_an_ax_date_is_its_day_whatever_its_hour(sent, day):
 def test_digits_reach_the_output_as_sent():
     body = _body({**ROW, "Amount": 1}).replace(b'"Amount":1', b'"Amount":12345678901234567890.123450')
 
-    assert b'"Amount":12345678901234567890.123450' in RecordShape(COLUMNS, KEY).block(body).lines(b"{", b"}\n")
+    assert b'"Amount":12345678901234567890.123450' in RecordShape(COLUMNS, KEY).block(body).lines(
+        b"{", b"}\n"
+    )
 
 
 def test_numbers_sent_as_text_become_numbers():
-    (record,) = _lines(RecordShape(COLUMNS, KEY), _body({**ROW, "Amount": "12.50", "RecId1": "9007199254740993"}))
+    (record,) = _lines(
+        RecordShape(COLUMNS, KEY), _body({**ROW, "Amount": "12.50", "RecId1": "9007199254740993"})
+    )
 
     assert (str(record["Amount"]), record["RecId1"]) == ("12.50", 9007199254740993)
 
@@ -107,7 +113,9 @@ def test_what_was_not_asked_for_is_left_out(extra):
 
 
 def test_the_cursor_keeps_every_digit_and_blank():
-    block = RecordShape((NOTES, AMOUNT), (NOTES, AMOUNT)).block(b'{"value":[{"Notes":" x\\"","Amount":3.5000}]}')
+    block = RecordShape((NOTES, AMOUNT), (NOTES, AMOUNT)).block(
+        b'{"value":[{"Notes":" x\\"","Amount":3.5000}]}'
+    )
 
     assert block.cursor() == {"Notes": ' x"', "Amount": "3.5000"}
 
@@ -121,7 +129,10 @@ def test_the_highest_stamp_is_told_by_company_and_ignores_the_empty_one():
         {**ROW, "dataAreaId": "x"},
     ]
 
-    assert shape.block(_body(*rows)).highest() == {"usmf": "2026-01-02T00:00:00Z", "dat": "2025-01-01T00:00:00Z"}
+    assert shape.block(_body(*rows)).highest() == {
+        "usmf": "2026-01-02T00:00:00Z",
+        "dat": "2025-01-01T00:00:00Z",
+    }
 
 
 def test_rows_that_are_no_objects_are_broken():
@@ -148,7 +159,9 @@ _hostile = st.one_of(
         ]
     ),
 )
-_date = st.sampled_from(["1900-01-01T12:00:00Z", "1900-01-01T00:00:00Z", "2026-07-14T12:00:00Z", "2154-12-31T23:59:59Z"])
+_date = st.sampled_from(
+    ["1900-01-01T12:00:00Z", "1900-01-01T00:00:00Z", "2026-07-14T12:00:00Z", "2154-12-31T23:59:59Z"]
+)
 _rows = st.lists(
     st.fixed_dictionaries(
         {

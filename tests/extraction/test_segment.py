@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -36,7 +37,10 @@ def test_a_place_in_everything_names_the_whole_key():
 
 
 def test_the_users_own_filter_is_kept_apart():
-    assert Segment(company="o'x").filter(KEY, also="A eq 1 or B eq 2") == "dataAreaId eq 'o''x' and (A eq 1 or B eq 2)"
+    assert (
+        Segment(company="o'x").filter(KEY, also="A eq 1 or B eq 2")
+        == "dataAreaId eq 'o''x' and (A eq 1 or B eq 2)"
+    )
 
 
 def test_a_range_ends_with_its_last_key():
@@ -64,7 +68,11 @@ def test_windows_bound_the_replication_key(window, text):
     [
         Segment(),
         Segment(company="usmf", after={"A": "1"}, up_to={"A": "9"}),
-        Segment(others_than=("a", "b"), between=("a", None), window=Window("S", lower="1", upper="2", keep_empty=True)),
+        Segment(
+            others_than=("a", "b"),
+            between=("a", None),
+            window=Window("S", lower="1", upper="2", keep_empty=True),
+        ),
     ],
 )
 def test_a_segment_survives_a_state(segment):
@@ -73,7 +81,9 @@ def test_a_segment_survives_a_state(segment):
     assert Segment.from_state(state, column="S") == segment
 
 
-@pytest.mark.parametrize("state", [{"window": 3}, {"after": "x"}, {"window": {"nonsense": 1}}, {"between": 4}])
+@pytest.mark.parametrize(
+    "state", [{"window": 3}, {"after": "x"}, {"window": {"nonsense": 1}}, {"between": 4}]
+)
 def test_a_foreign_segment_is_refused(state):
     with pytest.raises(StateError):
         Segment.from_state(state, column="S")
@@ -86,7 +96,7 @@ def test_the_spans_of_all_others_leave_no_gap():
 
     assert spans[0][0] is None
     assert spans[-1][1] is None
-    assert all(left[1] == right[0] for left, right in zip(spans, spans[1:], strict=False))
+    assert all(left[1] == right[0] for left, right in pairwise(spans))
     assert [name for segment in all_others(known, window=None) for name in segment.others_than] == known
 
 

@@ -40,7 +40,9 @@ def _evaluate(text: str, row: dict) -> bool:
             return result
         name, operator, literal = tokens.pop(0), tokens.pop(0), value(tokens.pop(0))
         found = row[name]
-        return {"eq": found == literal, "gt": found > literal, "ge": found >= literal, "lt": found < literal}[operator]
+        return {"eq": found == literal, "gt": found > literal, "ge": found >= literal, "lt": found < literal}[
+            operator
+        ]
 
     def both():
         result = factor()
@@ -105,7 +107,9 @@ def test_the_last_day_of_the_calendar_has_no_next_day():
     assert after({"D": "9999-12-31T12:00:00Z"}, (DAY,)) == "D ge 9999-12-31T00:00:00Z"
 
 
-@pytest.mark.parametrize("kind", ["Edm.Guid", "Edm.Boolean", "Edm.Binary", "Microsoft.Dynamics.DataEntities.NoYes"])
+@pytest.mark.parametrize(
+    "kind", ["Edm.Guid", "Edm.Boolean", "Edm.Binary", "Microsoft.Dynamics.DataEntities.NoYes"]
+)
 def test_keys_that_cannot_be_compared_cannot_be_sought(kind):
     assert not can_seek((TEXT, Property("E", kind)))
 
