@@ -80,7 +80,8 @@ class Chain:
 
     def worth_ranging(self) -> bool:
         """Say whether it may pay to read what is left in key ranges side by side."""
-        return self._pages <= 1 and not self.finished and self.resumable and self.segment.up_to is None
+        begun = self._pages <= 1 and self.cursor is not None
+        return begun and not self.finished and self.resumable and self.segment.up_to is None
 
     def must_wait(self) -> bool:
         """Say whether the next page might reach into a range that is being cut off."""

@@ -24,7 +24,7 @@ from tap_d365fo.errors import AuthenticationError, ConfigurationError, D365FOErr
 from tap_d365fo.transport.clock import Clock, SystemClock
 from tap_d365fo.transport.http import TimedSession
 from tap_d365fo.transport.pace import Pace
-from tap_d365fo.transport.retry import RetryPolicy
+from tap_d365fo.transport.retry import RetryPolicy, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +42,7 @@ SIGN_IN_BUDGET_SECONDS = 300.0
 RENEW_AT_SHARE = 0.85
 RENEW_SECONDS_BEFORE = 300.0
 """A token is renewed five minutes before its end, a short-lived one after most of its life."""
+_TOO_MANY = 429
 _AADSTS = re.compile(r"AADSTS(\d+)")
 _TRANSIENT_CODES = frozenset({90033, 90006, 90012, 90024, 90055, 50000})
 _TRANSIENT_ERRORS = frozenset({"temporarily_unavailable", "server_error"})
@@ -65,8 +66,10 @@ class BearerToken(AuthBase):
 class _Passing(Exception):
     """Entra did not answer, or answered that it cannot now."""
 
-    def __init__(self, error: D365FOError) -> None:
+    def __init__(self, error: D365FOError, *, wait: float = 0.0) -> None:
         self.error = error
+        self.wait = wait
+        """What Entra asked for by `Retry-After`, in seconds."""
         super().__init__(str(error))
 
 
@@ -91,7 +94,7 @@ class EntraAuthenticator(AuthBase):
         self._ends_at = 0.0
         self._application: msal.ConfidentialClientApplication | None = None
         self._refused: D365FOError | None = None
-        self._http = TimedSession(seconds=SIGN_IN_SECONDS)
+        self._http = TimedSession(seconds=min(SIGN_IN_SECONDS, config.request_timeout_seconds))
         budget = min(SIGN_IN_BUDGET_SECONDS, config.retry_budget_seconds)
         self._policy = RetryPolicy(budget)
 
@@ -152,7 +155,7 @@ class EntraAuthenticator(AuthBase):
                     logger.warning("Renewing the token failed; the old one still holds. %s", passing.error)
                     self._renew_at = min(self._ends_at, self._clock.monotonic() + 30)
                     return
-                wait = self._policy.wait(attempt, self._rng)
+                wait = max(self._policy.wait(attempt, self._rng), passing.wait)
                 if not self._policy.allows(wait, elapsed=self._clock.monotonic() - began):
                     self._refused = passing.error
                     raise passing.error from None
@@ -209,6 +212,14 @@ class EntraAuthenticator(AuthBase):
 
     def _from_value_error(self, exc: ValueError) -> Exception:
         """Tell an unknown tenant, which MSAL raises from its constructor, from a page that is not Entra's."""
+        last = self._http.last
+        if last is not None and (last.status_code == _TOO_MANY or last.status_code // 100 == 5):  # noqa: PLR2004
+            return _busy(last)
+        if last is not None and "html" in last.headers.get("Content-Type", "").lower():
+            message = (
+                "Asking Entra for a token: a web page came back, which is not Entra's answer (a proxy?)."
+            )
+            return _Passing(TransportError(message, remedy=remedies.ENTRA_UNREACHABLE))
         text = " ".join(str(each) for each in (exc, exc.__cause__, exc.__context__) if each)
         found = _AADSTS.search(text)
         if found:
@@ -236,6 +247,9 @@ class EntraAuthenticator(AuthBase):
             "correlation id": str(answer.get("correlation_id", "")),
         }
         kind = str(answer.get("error", "unknown error"))
+        last = self._http.last
+        if last is not None and last.status_code == _TOO_MANY:
+            raise _busy(last)
         error = self._error(code, kind, text, ids)
         if code in _TRANSIENT_CODES or kind in _TRANSIENT_ERRORS:
             raise _Passing(TransportError(error.message, remedy=remedies.ENTRA_UNAVAILABLE, ids=ids))
@@ -251,6 +265,12 @@ class EntraAuthenticator(AuthBase):
         return AuthenticationError(
             f"Asking Entra for a token failed: {said}", code=code or None, remedy=remedy, ids=ids
         )
+
+
+def _busy(answer: requests.Response) -> _Passing:
+    message = f"Asking Entra for a token: it answered {answer.status_code}."
+    wait = retry_after(answer.headers.get("Retry-After"), server_date=answer.headers.get("Date"))
+    return _Passing(TransportError(message, remedy=remedies.ENTRA_UNAVAILABLE), wait=wait or 0.0)
 
 
 def _client_credential(config: Config) -> Any:

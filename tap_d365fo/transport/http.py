@@ -27,9 +27,13 @@ class TimedSession(requests.Session):
     def __init__(self, *, seconds: float) -> None:
         super().__init__()
         self._seconds = seconds
+        self.last: requests.Response | None = None
+        """The last answer: libraries keep little of those they do not like."""
 
     def request(self, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:
         """Send with a time-out; certificates and proxies come from the environment as for all requests."""
         kwargs.setdefault("timeout", self._seconds)
         kwargs["allow_redirects"] = False
-        return super().request(method, url, *args, **kwargs)
+        self.last = None
+        self.last = super().request(method, url, *args, **kwargs)
+        return self.last
