@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from tap_d365fo.transport.session import ODataSession
 if TYPE_CHECKING:
     from tap_d365fo.config import Config
     from tap_d365fo.extraction.entity import DataEntity
+    from tap_d365fo.transport.clock import Clock
 
 __all__ = ["Extractor", "ReadPlan", "Reading"]
 
@@ -24,9 +26,16 @@ __all__ = ["Extractor", "ReadPlan", "Reading"]
 class Extractor:
     """Discovers and reads one environment. Nothing is sent until something is asked for."""
 
-    def __init__(self, config: Config, *, started_ms: int | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        started_ms: int | None = None,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
         self.config = config
-        self.session = ODataSession(config)
+        self.session = ODataSession(config, clock=clock, rng=rng)
         self.service = ODataService(self.session, config)
         started = started_ms if started_ms is not None else int(time.time() * 1000)
         self.environment = Environment(config, self.session, started_ms=started)

@@ -94,7 +94,8 @@ class EntraAuthenticator(AuthBase):
         self._ends_at = 0.0
         self._application: msal.ConfidentialClientApplication | None = None
         self._refused: D365FOError | None = None
-        self._http = TimedSession(seconds=min(SIGN_IN_SECONDS, config.request_timeout_seconds))
+        seconds = min(SIGN_IN_SECONDS, config.request_timeout_seconds)
+        self._http = TimedSession(seconds=self._clock.timeout(seconds))
         budget = min(SIGN_IN_BUDGET_SECONDS, config.retry_budget_seconds)
         self._policy = RetryPolicy(budget)
 

@@ -23,6 +23,10 @@ class Clock(Protocol):
         """Wait on a held condition until it is notified or the seconds have passed."""
         ...
 
+    def timeout(self, seconds: float) -> float:
+        """Return a time-out for sockets, which know the machine's time only."""
+        ...
+
 
 class SystemClock:
     """The clock of this machine."""
@@ -38,3 +42,7 @@ class SystemClock:
     def wait(self, condition: threading.Condition, seconds: float | None) -> None:
         """Wait really."""
         condition.wait(seconds)
+
+    def timeout(self, seconds: float) -> float:
+        """Return the same seconds: this clock is the machine's."""
+        return seconds

@@ -218,7 +218,7 @@ class ODataSession:
             headers=headers,
             auth=BearerToken(token),
             data=request.body,
-            timeout=(min(CONNECT_SECONDS, seconds), seconds),
+            timeout=(self.clock.timeout(min(CONNECT_SECONDS, seconds)), self.clock.timeout(seconds)),
             allow_redirects=False,
             stream=True,
         )
