@@ -70,11 +70,19 @@ class Layout:
 class Index:
     """Rows in the order of some columns: two lists side by side, for bisecting."""
 
-    def __init__(self, rows: Iterable[StoredRow], sort_key: Callable[[StoredRow], tuple[Any, ...]]) -> None:
-        self.sort_key = sort_key
-        pairs = sorted(((sort_key(row), number, row) for number, row in enumerate(rows)))
-        self.keys = [pair[0] for pair in pairs]
-        self.rows = [pair[2] for pair in pairs]
+    def __init__(
+        self,
+        keys: list[tuple[Any, ...]],
+        rows: list[StoredRow],
+        sort_key: Callable[[StoredRow], tuple[Any, ...]],
+    ) -> None:
+        self.keys, self.rows, self.sort_key = keys, rows, sort_key
+
+    @classmethod
+    def of(cls, rows: Iterable[StoredRow], sort_key: Callable[[StoredRow], tuple[Any, ...]]) -> Index:
+        """Return an index over rows in any order; rows of equal keys stay as they stand."""
+        pairs = sorted((sort_key(row), number, row) for number, row in enumerate(rows))
+        return cls([pair[0] for pair in pairs], [pair[2] for pair in pairs], sort_key)
 
 
 class Table:
@@ -95,6 +103,16 @@ class Table:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def copy(self, rng: Random) -> Table:
+        """Return a table of its own with the same rows."""
+        other = Table(self.definition, rng)
+        other._next_rec_id = self._next_rec_id
+        other._rows = list(self._rows)
+        if self.definition.key:
+            index = self.index(self.definition.key, fold_insensitive)
+            other._keep_only(Index(list(index.keys), other._rows, index.sort_key))
+        return other
+
     def stored(self) -> list[StoredRow]:
         """Return every row, in key order where there is a key."""
         return self._rows
@@ -103,7 +121,7 @@ class Table:
         """Return the rows in the order of `names`, kept until the next change."""
         wanted = (names, fold)
         if wanted not in self._indexes:
-            self._indexes[wanted] = Index(self._rows, self.layout.sort_key(names, fold))
+            self._indexes[wanted] = Index.of(self._rows, self.layout.sort_key(names, fold))
         return self._indexes[wanted]
 
     def load(self, rows: Iterable[Row]) -> None:
@@ -242,6 +260,15 @@ class Dataset:
         self._rounds = 0
         for each in definitions:
             self.define(each)
+
+    def copy(self, clock: Clock | None = None) -> Dataset:
+        """Return a dataset of its own that holds the same, and will change in the same way."""
+        other = Dataset(seed=self.seed, clock=clock)
+        with self.lock:
+            other._rng.setstate(self._rng.getstate())
+            other._tables = {name: table.copy(other._rng) for name, table in self._tables.items()}
+            other.version, other._rounds = self.version, self._rounds
+        return other
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ stamps that are empty or equal.
 
 from __future__ import annotations
 
+import functools
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from random import Random
@@ -77,8 +78,13 @@ _ODD_TEXTS = (
 
 def built_in(*, seed: int = 0, scale: float = 1.0, clock: Clock | None = None) -> Dataset:
     """Return the built-in environment; `scale` multiplies its rows."""
-    made = [make(_Maker(seed, scale)) for make in _ENTITIES]
-    return Dataset(made, seed=seed, clock=clock)
+    return _pristine(seed, scale).copy(clock)
+
+
+@functools.lru_cache(maxsize=2)
+def _pristine(seed: int, scale: float) -> Dataset:
+    # Rows are frozen, so sandboxes side by side can share them and begin at once.
+    return Dataset([make(_Maker(seed, scale)) for make in _ENTITIES], seed=seed)
 
 
 class _Maker:

@@ -186,16 +186,20 @@ class Faults:
     def choose(self, path: str) -> list[Fault]:
         """Return the faults that strike a request for `path`, and count them."""
         now = time.monotonic()
+        chosen: list[Fault] = []
         with self._lock:
-            chosen = [each.fault for each in self._counters if self._strikes(each, path, now)]
+            for each in self._counters:
+                if not each.fault.path.search(path):
+                    continue
+                each.matched += 1
+                # What stands in place of the answer leaves the others nothing to strike.
+                if not any(fault.kind.is_final for fault in chosen) and self._strikes(each, now):
+                    chosen.append(each.fault)
             self.struck += [(each.name, path) for each in chosen]
         return chosen
 
-    def _strikes(self, counter: _Counter, path: str, now: float) -> bool:
+    def _strikes(self, counter: _Counter, now: float) -> bool:
         fault, age = counter.fault, now - counter.added
-        if not fault.path.search(path):
-            return False
-        counter.matched += 1
         if age < fault.after_s or (fault.for_s is not None and age > fault.after_s + fault.for_s):
             return False
         if fault.count is not None and counter.struck >= fault.count:
@@ -225,6 +229,13 @@ class FaultKind:
     path: str = ENVIRONMENT_PATH
     at_first: Mapping[str, Any] = field(default_factory=lambda: {"share": 0.1})
     """When it strikes if nobody says (command line)."""
+    looks_first: bool = False
+    """Whether it leaves a request alone that does not ask for what it is about."""
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether a strike always stands in place of the answer."""
+        return self.instead is not None and not self.looks_first
 
 
 # In place of an answer
@@ -447,6 +458,7 @@ FAULTS: Mapping[str, FaultKind] = {
         "A gateway refuses a query of more than `longer_than` characters (`form`: 404.15, 414 or 400).",
         instead=_too_long,
         params={"form": "404.15", "longer_than": 0},
+        looks_first=True,
         at_first=_ONCE,
     ),
     "missing-property": FaultKind(
@@ -454,6 +466,7 @@ FAULTS: Mapping[str, FaultKind] = {
         instead=_missing_property,
         amend=_without_property,
         params={"property": "Notes", "type": "CustomerV3"},
+        looks_first=True,
         path=r"^/data/CustomersV3\b",
         at_first={},
     ),

@@ -147,9 +147,7 @@ class Front:
             self._check_quiet(request, now)
         return now
 
-    def left(
-        self, request: Request, reply: Reply, *, entered: float, sent: int, faults: tuple[str, ...]
-    ) -> None:
+    def left(self, request: Request, reply: Reply, *, entered: float, faults: tuple[str, ...]) -> None:
         """Count a request out and record it."""
         now = time.monotonic()
         if _ENVIRONMENT.match(request.path):
@@ -167,7 +165,7 @@ class Front:
                 0 if reply.reset else reply.status,
                 str(claims.get("aud", "?")) if request.bearer else "",
                 request.host,
-                sent,
+                len(reply.sent_body),
                 now - entered,
                 headers.get("prefer", ""),
                 headers.get("x-ms-client-request-id", ""),

@@ -75,6 +75,13 @@ class Reply:
     reset: bool = False
     """Reset the connection in place of an answer."""
 
+    @property
+    def sent_body(self) -> bytes:
+        """Return the part of the body that goes out."""
+        if self.reset:
+            return b""
+        return self.body if self.cut_at is None else self.body[: int(len(self.body) * self.cut_at)]
+
     def compressed(self, accept_encoding: str) -> Reply:
         """Return the reply as gzip, where the client takes it and it pays."""
         if not self.may_compress or len(self.body) < _COMPRESS_FROM or "gzip" not in accept_encoding:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _CHUNK = 16 * 1024
 _IDLE_S = 120.0
-_POLL_S = 0.02
 _TLS_HANDSHAKE = 0x16
 
 Answer = Callable[["_Connection", Request], None]
@@ -70,9 +69,9 @@ class Sandbox:
             ("127.0.0.1", port), self._serve, self._certificate.server_context(), self.leaks
         )
         self._foreign = _Server(("127.0.0.1", 0), self._leak, self._certificate.server_context(), self.leaks)
-        self.url = f"https://localhost:{self._server.server_address[1]}"
+        self.url = f"https://localhost:{self._server.port}"
         self.front = Front(self.dataset, self.faults, self.switches, seed=seed, origin=lambda: self.url)
-        self.front.foreign_origin = f"https://localhost:{self._foreign.server_address[1]}"
+        self.front.foreign_origin = f"https://localhost:{self._foreign.port}"
         self.front.service.foreign_origin = self.front.foreign_origin
         self.clock = self.dataset.clock
 
@@ -165,15 +164,15 @@ class Sandbox:
     def start(self) -> Sandbox:
         """Begin to answer."""
         for server in (self._server, self._foreign):
-            threading.Thread(target=server.serve_forever, args=(_POLL_S,), daemon=True).start()
+            server.is_serving = True
+            threading.Thread(target=server.serve_forever, daemon=True).start()
         return self
 
     def close(self) -> None:
         """Stop, cutting what is under way."""
         self._closing.set()
         for server in (self._server, self._foreign):
-            server.shutdown()
-            server.server_close()
+            server.stop()
 
     def __enter__(self) -> Sandbox:  # noqa: PYI034 - Self came with Python 3.11
         return self.start()
@@ -189,15 +188,13 @@ class Sandbox:
             return
         entered = self.front.entered(request)
         struck = len(self.faults.struck)
-        reply, sent = Reply(500), 0
-        try:
-            reply = self._answered(request).compressed(connection.accepts)
-            if reply.delay_s:
-                self._closing.wait(reply.delay_s)
-            sent = connection.send(reply, self.clock())
-        finally:
-            names = tuple(name for name, path in self.faults.struck[struck:] if path == request.path)
-            self.front.left(request, reply, entered=entered, sent=sent, faults=names)
+        reply = self._answered(request).compressed(connection.accepts)
+        if reply.delay_s:
+            self._closing.wait(reply.delay_s)
+        names = tuple(name for name, path in self.faults.struck[struck:] if path == request.path)
+        # Recorded before it is sent: whoever has the answer finds the record.
+        self.front.left(request, reply, entered=entered, faults=names)
+        connection.send(reply, self.clock())
 
     def _answered(self, request: Request) -> Reply:
         try:
@@ -225,7 +222,9 @@ class _Server(ThreadingMixIn, TCPServer):
     ) -> None:
         self.answer, self.context, self.leaks = answer, context, leaks
         self.connections: set[socket.socket] = set()
+        self.is_serving = False
         super().__init__(address, _Connection)
+        self.port = int(self.server_address[1])
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Speak TLS on one connection, then HTTP."""
@@ -251,6 +250,15 @@ class _Server(ThreadingMixIn, TCPServer):
         head = request.recv(_CHUNK).decode("latin-1")
         if "authorization:" in head.lower():
             self.leaks.append({"to": "plain HTTP", "path": head.split(" ")[1] if " " in head else ""})
+
+    def stop(self) -> None:
+        """Stop at once, whether it was started or not."""
+        stopping = threading.Thread(target=self.shutdown, daemon=True)
+        if self.is_serving:
+            stopping.start()
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                stopping.join()  # the connection wakes it; nobody waits for its next look at the clock
+        self.server_close()
 
     def server_close(self) -> None:
         """Close the listener and every connection."""
@@ -285,19 +293,16 @@ class _Connection(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.answer(self, Request(self.command, raw_path, raw_query, headers, body))
 
-    def send(self, reply: Reply, now: datetime) -> int:
-        """Send a reply; return the bytes of its body that went out."""
+    def send(self, reply: Reply, now: datetime) -> None:
+        """Send a reply as it asks to be sent."""
         if reply.reset:
             self._reset()
-            return 0
-        body = reply.body
-        if reply.cut_at is not None:
-            return self._send_cut(reply, body[: int(len(body) * reply.cut_at)], now)
-        head = self._head(reply, now, f"Content-Length: {len(body)}")
-        self.wfile.write(head + body)
-        return len(body)
+        elif reply.cut_at is not None:
+            self._send_cut(reply, reply.sent_body, now)
+        else:
+            self.wfile.write(self._head(reply, now, f"Content-Length: {len(reply.body)}") + reply.body)
 
-    def _send_cut(self, reply: Reply, part: bytes, now: datetime) -> int:
+    def _send_cut(self, reply: Reply, part: bytes, now: datetime) -> None:
         if reply.chunked:
             head = self._head(reply, now, "Transfer-Encoding: chunked")
             self.wfile.write(head + f"{len(part):x}\r\n".encode() + part + b"\r\n")
@@ -305,7 +310,6 @@ class _Connection(BaseHTTPRequestHandler):
             self.wfile.write(self._head(reply, now, f"Content-Length: {len(reply.body)}") + part)
         self.wfile.flush()
         self.close_connection = True
-        return len(part)
 
     def _head(self, reply: Reply, now: datetime, length: str) -> bytes:
         phrase = HTTPStatus(reply.status).phrase

@@ -12,6 +12,7 @@ import requests
 
 from tap_d365fo.sandbox.server import Sandbox
 
+
 class Caller:
     def __init__(self, box: Sandbox) -> None:
         self.box = box
@@ -40,7 +41,9 @@ class Caller:
         """Follow next links to the end."""
         found, url = [], self.box.url + path
         while url:
-            found.append(self.session.get(url, headers={"Prefer": f"odata.maxpagesize={size}"}, timeout=10).json())
+            found.append(
+                self.session.get(url, headers={"Prefer": f"odata.maxpagesize={size}"}, timeout=10).json()
+            )
             url = found[-1].get("@odata.nextLink")
         return found
 

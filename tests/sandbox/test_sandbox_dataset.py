@@ -47,7 +47,10 @@ def test_the_chosen_pair_moves_and_a_joined_one_leaves_the_stamp(dataset):
     row = dataset.rows("CustTransBiEntities")[0]
     key = {"dataAreaId": row["dataAreaId"], "SourceKey": row["SourceKey"]}
 
-    assert dataset.update("CustTransBiEntities", key, {"Txt": "x"})["SysModifiedDateTime"] == "2026-05-01T10:00:00Z"
+    assert (
+        dataset.update("CustTransBiEntities", key, {"Txt": "x"})["SysModifiedDateTime"]
+        == "2026-05-01T10:00:00Z"
+    )
     dataset.set_etag_pairs("CustTransBiEntities", 2)
     dataset.clock = lambda: NOW.replace(year=2027)
     before = dataset.etag("CustTransBiEntities", key)
@@ -65,7 +68,9 @@ def test_a_late_commit_carries_an_old_stamp(dataset):
 
 
 def test_rows_come_and_go_by_key(dataset):
-    dataset.insert("CustomersV3", {"dataAreaId": "usmf", "CustomerAccount": "NEW", "CreditLimit": Decimal("1.10")})
+    dataset.insert(
+        "CustomersV3", {"dataAreaId": "usmf", "CustomerAccount": "NEW", "CreditLimit": Decimal("1.10")}
+    )
     with pytest.raises(ValueError, match="has a row of that key already"):
         dataset.insert("CustomersV3", {"dataAreaId": "usmf", "CustomerAccount": "new"})
     dataset.delete("CustomersV3", ("usmf", "NEW"))
@@ -120,7 +125,7 @@ def test_the_built_in_rows_hold_what_breaks_pipelines(dataset):
 
 
 def test_columns_stand_keys_first_and_then_in_no_alphabet():
-    definition = define("Things", "Thing", "b a", "a b c:r d:n e:u f:d g:l", rows=lambda: [])
+    definition = define("Things", "Thing", "b a", "a b c:r d:n e:u f:d g:l", rows=list)
     names = [each.name for each in definition.entity_type.properties]
 
     assert names[:2] == ["b", "a"]

@@ -85,7 +85,10 @@ def test_an_assertion_is_a_credential(calm):
 
 
 def test_a_token_for_a_url_with_a_slash_or_capitals_is_refused_by_the_environment(caller):
-    for scope in (f"{caller.box.url}//.default", f"{caller.box.url.replace('localhost', 'LOCALHOST')}/.default"):
+    for scope in (
+        f"{caller.box.url}//.default",
+        f"{caller.box.url.replace('localhost', 'LOCALHOST')}/.default",
+    ):
         token = caller.token(scope=scope).json()["access_token"]
         answer = caller.get("/data/CustomerGroups", Authorization=f"Bearer {token}")
         assert (answer.status_code, answer.content) == (401, b"")
@@ -116,7 +119,9 @@ def test_tokens_can_be_revoked_and_expire(caller):
     assert caller.sign_in().get("/data/CustomerGroups").status_code == 401
 
 
-@pytest.mark.parametrize("setup", ["user-disabled", "wrong-tenant", "missing-oid", "wrong-audience", "unregistered"])
+@pytest.mark.parametrize(
+    "setup", ["user-disabled", "wrong-tenant", "missing-oid", "wrong-audience", "unregistered"]
+)
 def test_a_step_of_the_set_up_left_out_is_an_empty_401(caller, setup):
     caller.box.switches["setup"] = setup
 

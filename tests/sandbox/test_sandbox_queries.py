@@ -45,7 +45,9 @@ FILTERS = {
     ),
     "PrimaryContactEmailRecordId ge 5637144600": lambda row: row["PrimaryContactEmailRecordId"] >= 5637144600,
     "AddressValidFrom ge 2026-01-01T00:00:00Z": lambda row: row["AddressValidFrom"] >= "2026-01-01T00:00:00Z",
-    "AddressValidFrom lt 2026-01-01T05:30:00+05:30": lambda row: row["AddressValidFrom"] < "2026-01-01T00:00:00Z",
+    "AddressValidFrom lt 2026-01-01T05:30:00+05:30": lambda row: (
+        row["AddressValidFrom"] < "2026-01-01T00:00:00Z"
+    ),
     "CredManCustomerSince eq 1900-01-01T12:00:00Z": lambda row: (
         row["CredManCustomerSince"] == "1900-01-01T12:00:00Z"
     ),
@@ -109,7 +111,8 @@ def test_what_f_and_o_refuses_is_a_400_in_its_envelope(calm, text):
 
 
 @pytest.mark.parametrize(
-    "option", ["$select=Nope", "$orderby=Nope", "$orderby=FullPrimaryAddress", "$top=-1", "$apply=x", "$expand=Nope"]
+    "option",
+    ["$select=Nope", "$orderby=Nope", "$orderby=FullPrimaryAddress", "$top=-1", "$apply=x", "$expand=Nope"],
 )
 def test_other_options_are_checked_as_well(calm, option):
     assert calm.get(f"/data/CustomersV3?{option}").status_code == 400
@@ -156,7 +159,9 @@ def test_a_row_is_read_by_its_key(calm):
     assert calm.get("/data/CustomersV3(dataAreaId='usmf')").status_code == 400
     line = calm.box.truth("LedgerJournalLines")[0]
     key = f"dataAreaId='{line['dataAreaId']}',JournalBatchNumber='{line['JournalBatchNumber']}',LineNumber={line['LineNumber']}"
-    assert calm.get(f"/data/LedgerJournalLines({key})?cross-company=true").json()["Voucher"] == line["Voucher"]
+    assert (
+        calm.get(f"/data/LedgerJournalLines({key})?cross-company=true").json()["Voucher"] == line["Voucher"]
+    )
 
 
 def test_select_sets_the_order_and_the_context(calm):
@@ -187,7 +192,9 @@ def test_expand_reads_the_first_level(calm):
     asked = "$select=SalesOrderNumber&$expand=SalesOrderLines($select=InventoryLotId,ItemNumber)"
     page = calm.get(f"/data/SalesOrderHeadersV2?$top=1&{asked}").json()
 
-    wanted = "#SalesOrderHeadersV2(SalesOrderNumber,SalesOrderLines,SalesOrderLines(InventoryLotId,ItemNumber))"
+    wanted = (
+        "#SalesOrderHeadersV2(SalesOrderNumber,SalesOrderLines,SalesOrderLines(InventoryLotId,ItemNumber))"
+    )
     assert page["@odata.context"].endswith(wanted)
     lines = page["value"][0]["SalesOrderLines"]
     assert lines
@@ -217,11 +224,15 @@ FORMS = ["skip", "skiptoken", "opaque"]
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("order", ["$orderby=dataAreaId,CustomerAccount", "$orderby=dataAreaId desc,CustomerAccount desc"])
+@pytest.mark.parametrize(
+    "order", ["$orderby=dataAreaId,CustomerAccount", "$orderby=dataAreaId desc,CustomerAccount desc"]
+)
 def test_every_form_of_next_link_leads_to_every_row_once(caller, form, order):
     caller.box.switches["nextlink.form"] = form
 
-    pages = caller.pages(f"/data/CustomersV3?cross-company=true&{order}&$select=dataAreaId,CustomerAccount", 13)
+    pages = caller.pages(
+        f"/data/CustomersV3?cross-company=true&{order}&$select=dataAreaId,CustomerAccount", 13
+    )
 
     found = [row for page in pages for row in page["value"]]
     wanted = accounts(customers(caller))
@@ -245,12 +256,16 @@ def test_a_next_link_names_the_origin_that_the_switch_says(caller, host, begins)
 
 
 def test_without_an_order_offsets_lose_and_repeat_rows(caller):
-    found = accounts(caller.rows("/data/CustomersV3?cross-company=true&$select=dataAreaId,CustomerAccount", 20))
+    found = accounts(
+        caller.rows("/data/CustomersV3?cross-company=true&$select=dataAreaId,CustomerAccount", 20)
+    )
 
     assert len(found) == len(customers(caller))
     assert len(set(found)) < len(found)
     caller.box.switches["order.default"] = "key"
-    stable = accounts(caller.rows("/data/CustomersV3?cross-company=true&$select=dataAreaId,CustomerAccount", 20))
+    stable = accounts(
+        caller.rows("/data/CustomersV3?cross-company=true&$select=dataAreaId,CustomerAccount", 20)
+    )
     assert stable == accounts(customers(caller))
 
 
@@ -268,7 +283,9 @@ def test_a_page_holds_10000_rows_at_most():
 
 def test_switches_that_change_an_answer(caller):
     switches = caller.box.switches
-    switches.update({"ieee754": "honoured", "json.non_ascii": "escaped", "page.echo_preference_applied": "yes"})
+    switches.update(
+        {"ieee754": "honoured", "json.non_ascii": "escaped", "page.echo_preference_applied": "yes"}
+    )
     answer = caller.get(
         "/data/LedgerJournalLines?$select=LineNumber,Text&$filter=Text eq 'smile*'&cross-company=true",
         Accept="application/json;odata.metadata=minimal;IEEE754Compatible=true",
@@ -295,7 +312,9 @@ def test_metadata_none_drops_context_and_etag(calm):
 
 
 def test_answers_carry_what_support_asks_for(calm):
-    answer = calm.get("/data/CustomerGroups", **{"x-ms-client-request-id": "11111111-2222-4333-8444-555555555555"})
+    answer = calm.get(
+        "/data/CustomerGroups", **{"x-ms-client-request-id": "11111111-2222-4333-8444-555555555555"}
+    )
 
     assert len(answer.headers["ms-dyn-aid"]) == 36
     assert answer.headers["x-ms-client-request-id"].startswith("11111111-")

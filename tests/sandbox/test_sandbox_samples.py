@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -34,14 +34,18 @@ def form_of(value):
         if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", value):
             return "instant"
         return "text"
-    return "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value).__name__
+    return (
+        "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value).__name__
+    )
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_the_envelope_is_that_of_the_recording(calm, recordings, name):
     genuine = recordings[name]
 
-    asked = {key: value for key, value in genuine["params"].items() if key in ("$select", "$count", "$orderby")}
+    asked = {
+        key: value for key, value in genuine["params"].items() if key in ("$select", "$count", "$orderby")
+    }
     answer = calm.session.get(f"{calm.box.url}/data/{name}", params=asked, timeout=10)
 
     assert answer.status_code == genuine["status"]
@@ -113,8 +117,10 @@ def genuine_csdl(samples):
 
 def outline(document):
     """What stands where: the order of element kinds in the main schema, and how annotations are made."""
-    root = ElementTree.fromstring(document.decode("utf-8-sig"))
-    schema = next(each for each in root.iter(f"{EDM}Schema") if each.get("Namespace").endswith("DataEntities"))
+    root = ET.fromstring(document.decode("utf-8-sig"))
+    schema = next(
+        each for each in root.iter(f"{EDM}Schema") if each.get("Namespace").endswith("DataEntities")
+    )
     kinds = list(dict.fromkeys(each.tag.removeprefix(EDM) for each in schema))
     terms = {(each.get("Term"), tuple(sorted(set(each.keys())))) for each in root.iter(f"{EDM}Annotation")}
     return kinds, terms
@@ -134,7 +140,7 @@ def test_metadata_has_the_outline_of_the_genuine_one(calm, genuine_csdl):
 def test_properties_follow_the_fixed_table_of_ax_types(calm, genuine_csdl):
     def table(document):
         found = {}
-        for each in ElementTree.fromstring(document.decode("utf-8-sig")).iter(f"{EDM}Property"):
+        for each in ET.fromstring(document.decode("utf-8-sig")).iter(f"{EDM}Property"):
             ax_type = each.find(f".//{EDM}EnumMember").text.rpartition("/")[2]
             edm_type = each.get("Type") if each.get("Type").startswith("Edm.") else "enum"
             found.setdefault((ax_type, edm_type), set()).add(each.get("Nullable"))
@@ -152,7 +158,7 @@ def test_properties_follow_the_fixed_table_of_ax_types(calm, genuine_csdl):
 
 def test_customer_columns_are_typed_as_in_the_genuine_metadata(calm, genuine_csdl):
     def types(document):
-        root = ElementTree.fromstring(document.decode("utf-8-sig"))
+        root = ET.fromstring(document.decode("utf-8-sig"))
         found = [each for each in root.iter(f"{EDM}EntityType") if each.get("Name") == "CustomerV3"]
         return {each.get("Name"): each.get("Type") for one in found for each in one.iter(f"{EDM}Property")}
 
