@@ -1,0 +1,1 @@
+"""Benchmarks: programs measured in pairs, in one run, against a server that waits for them."""

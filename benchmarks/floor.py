@@ -1,0 +1,78 @@
+"""The floor: what reading pages and wrapping their records costs when nothing else is done.
+
+`python -m benchmarks.floor rows URL` follows next links in one thread over one kept-alive connection: 1 MiB
+reads, the page split into raw records, each record's etag cut off, one write a page. It knows nothing of
+state, selection, failures or time-outs. `metadata URL` passes the document through a bare expat parser.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from urllib.parse import urlsplit
+from xml.parsers import expat
+
+import msgspec
+import urllib3
+
+_READ = 1024 * 1024
+
+
+class _Page(msgspec.Struct):
+    value: list[msgspec.Raw]
+    next_link: str | None = msgspec.field(name="@odata.nextLink", default=None)
+
+
+def main() -> None:
+    what, url = sys.argv[1:]
+    {"rows": _rows, "metadata": _metadata}[what](url)
+
+
+def _rows(url: str | None) -> None:
+    pool, decode = _pool(), msgspec.json.Decoder(_Page).decode
+    prefix = b'{"type":"RECORD","stream":"%s","record":{' % urlsplit(str(url)).path.rpartition("/")[2].encode()
+    while url:
+        page = decode(b"".join(_parts(pool, url)))
+        extracted = datetime.now(timezone.utc).isoformat().encode()
+        suffix = b'},"time_extracted":"%s"}\n' % extracted
+        pieces = [_without_etag(raw) for raw in page.value]
+        _write(b"".join((prefix, (suffix + prefix).join(pieces), suffix)) if pieces else b"")
+        url = page.next_link
+
+
+def _without_etag(raw: msgspec.Raw) -> memoryview:
+    view = memoryview(raw)
+    return view[bytes(view[:200]).index(b'",') + 2 : -1]
+
+
+def _metadata(url: str) -> None:
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler = lambda _name, _attributes: None
+    parser.EndElementHandler = lambda _name: None
+    for part in _parts(_pool(), url):
+        parser.Parse(part, False)
+    parser.Parse(b"", True)
+
+
+def _pool() -> urllib3.PoolManager:
+    return urllib3.PoolManager(ca_certs=os.environ.get("REQUESTS_CA_BUNDLE"))
+
+
+def _parts(pool: urllib3.PoolManager, url: str) -> Iterator[bytes]:
+    headers = {"Accept-Encoding": "gzip", "Prefer": "odata.maxpagesize=10000"}
+    answer = pool.request("GET", url, headers=headers, preload_content=False)
+    yield from answer.stream(_READ)
+    answer.release_conn()
+
+
+def _write(lines: bytes) -> None:
+    view = memoryview(lines)
+    while view:
+        view = view[os.write(sys.stdout.fileno(), view) :]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Running a program as a pipeline would, and what the operating system says of it afterwards."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_PIPE_BYTES = 1024 * 1024
+_KIB_PER_MIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one program: the whole process, its start-up too."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
+    lines: int
+    bytes: int
+    server_cpu_seconds: float = 0.0
+    server: Mapping[str, object] | None = None
+    """What the load server counted meanwhile."""
+
+    @property
+    def server_idle(self) -> float:
+        """The share of the run in which the server did nothing, of one processor."""
+        return 1 - self.server_cpu_seconds / self.seconds
+
+
+class ProgramFailed(RuntimeError):
+    """A program ended with another exit code than 0."""
+
+
+def run(
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, keep: Path | None = None, log: Path | None = None
+) -> Run:
+    """Run a program, taking its output off a pipe as fast as it comes; raises ProgramFailed.
+
+    `keep` is where the output goes; without it, it is thrown away. The peak is that of the program alone as
+    long as it is above this process's own: the kernel counts from before the program is loaded.
+    """
+    log = log or cwd / "stderr.log"
+    began = time.monotonic()
+    with log.open("wb") as errors, open(keep or os.devnull, "wb") as output:
+        process = subprocess.Popen(command, env=dict(env), cwd=cwd, stdout=subprocess.PIPE, stderr=errors)
+        assert process.stdout is not None
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        lines = size = 0
+        while part := os.read(process.stdout.fileno(), _PIPE_BYTES):
+            lines += part.count(b"\n")
+            size += len(part)
+            if keep:
+                output.write(part)
+        process.stdout.close()
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        tail = log.read_text(errors="replace")[-2000:]
+        raise ProgramFailed(f"{' '.join(command[:6])} ended with {process.returncode}:\n{tail}")
+    cpu = usage.ru_utime + usage.ru_stime
+    return Run(seconds, cpu, usage.ru_maxrss / _KIB_PER_MIB, lines, size)
