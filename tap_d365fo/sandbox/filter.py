@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from decimal import Decimal, DivisionByZero, InvalidOperation
 from typing import Any
 
-from tap_d365fo.sandbox.dataset import Layout, StoredRow
+from tap_d365fo.sandbox.table import Layout, StoredRow
 from tap_d365fo.sandbox.values import NAMESPACE, Fold
 
 Predicate = Callable[[StoredRow], bool]

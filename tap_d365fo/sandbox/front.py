@@ -14,8 +14,9 @@ from email.utils import parsedate_to_datetime
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from tap_d365fo.sandbox import packages
 from tap_d365fo.sandbox.entra import Entra, Identity
-from tap_d365fo.sandbox.faults import ENTRA_PATH, ENVIRONMENT_PATH, Fault, Faults, Strike, throttled
+from tap_d365fo.sandbox.fault_kinds import ENTRA_PATH, ENVIRONMENT_PATH, Strike, throttled
 from tap_d365fo.sandbox.landscape import Landscape
 from tap_d365fo.sandbox.reply import (
     UNAUTHORIZED,
@@ -33,13 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tap_d365fo.sandbox.dataset import Dataset
+    from tap_d365fo.sandbox.faults import Fault, Faults
     from tap_d365fo.sandbox.switches import Switches
 
 _ENVIRONMENT = re.compile(ENVIRONMENT_PATH, re.IGNORECASE)
 _ENTRA = re.compile(ENTRA_PATH)
-_ACTION = re.compile(r"/data/\w+/Microsoft\.Dynamics\.DataEntities\.(\w+)$")
+_ACTION = re.compile(r"/data/(\w+)/Microsoft\.Dynamics\.DataEntities\.(\w+)$")
 _SOON_S = 0.25
-"""A request may have been on its way when the Retry-After went out."""
+"""A request of another connection may have been on its way when the Retry-After went out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,14 @@ class _Hook:
 class _Quiet:
     """A stretch of time in which the environment asked to be left alone."""
 
+    request: Request
     sent: float
     until: float
+
+    def is_broken_by(self, request: Request, now: float) -> bool:
+        """Tell whether a request comes too early, from somebody who can have known."""
+        same = request.connection == self.request.connection or request.target == self.request.target
+        return self.sent + (0.0 if same else _SOON_S) < now < self.until
 
 
 @dataclass(slots=True)
@@ -109,6 +117,7 @@ class Front:
         self.entra = Entra(Identity(), switches, Random(f"entra/{seed}"), environment=origin)
         self.landscape = Landscape(dataset, switches)
         self.service.other_sets = self.landscape.other_sets
+        self.packages = packages.Packages(dataset, switches, Random(f"packages/{seed}"), origin=origin)
         self.requests: list[RequestRecord] = []
         self.violations: list[Violation] = []
         self.foreign_origin = "https://localhost:1"
@@ -133,6 +142,8 @@ class Front:
             return self._faulted(
                 request, self.faults.choose(request.path), lambda _: self.entra.answer(request)
             )
+        if request.path.startswith("/dmf/"):
+            return self.packages.blob(request)
         if not _ENVIRONMENT.match(request.path):
             return Reply(404, html_page("404 - File or directory not found.", ""), "text/html")
         return self._environment(request)
@@ -153,7 +164,7 @@ class Front:
         if _ENVIRONMENT.match(request.path):
             with self._counters.lock:
                 self._counters.in_flight -= 1
-            self._note_quiet(reply, now)
+            self._note_quiet(request, reply, now)
         headers = request.headers
         claims = self.entra.claims_of(request.bearer)
         self.requests.append(
@@ -191,18 +202,25 @@ class Front:
     def _faulted(self, request: Request, chosen: list[Fault], calm: Callable[[list[Strike]], Reply]) -> Reply:
         strikes = [self._strike(fault, request) for fault in chosen]
         for strike in strikes:
-            if strike.fault.kind.instead and (reply := strike.fault.kind.instead(strike)) is not None:
+            if strike.kind.instead and (reply := strike.kind.instead(strike)) is not None:
                 return reply
         reply = calm(strikes)
         for strike in strikes:
-            if strike.fault.kind.spoil:
-                reply = strike.fault.kind.spoil(strike, reply)
+            if strike.kind.spoil:
+                reply = strike.kind.spoil(strike, reply)
         return reply
 
     def _strike(self, fault: Fault, request: Request) -> Strike:
         form = str(self.switches["error.429_body"])
         return Strike(
-            fault, request, self._rng, self.clock(), self.foreign_origin, self.entra.revoke, body_form=form
+            fault.kind,
+            fault.params,
+            request,
+            self._rng,
+            self.clock(),
+            foreign_origin=self.foreign_origin,
+            revoke=self.entra.revoke,
+            body_form=form,
         )
 
     def _settled(self, request: Request, strikes: list[Strike], dropped: frozenset[str]) -> Reply:
@@ -217,8 +235,8 @@ class Front:
         delay = self._latency(answer)
         page: Page | Reply = answer
         for strike in strikes:
-            if strike.fault.kind.amend and isinstance(page, Page):
-                page = strike.fault.kind.amend(strike, page)
+            if strike.kind.amend and isinstance(page, Page):
+                page = strike.kind.amend(strike, page)
         reply = page.render() if isinstance(page, Page) else page
         return self._in_time(replace(reply, delay_s=delay, may_compress=self.switches["gzip"] == "on"))
 
@@ -228,7 +246,8 @@ class Front:
             action = _ACTION.match(path)
             if action is None:
                 return Reply(501, error_envelope("The request is not supported."))
-            return self.service.act(request, action[1])
+            acts = self.packages.act if action[1] == packages.SET else self.service.act
+            return acts(request, action[2])
         if request.method != "GET":
             return Reply(405, error_envelope("The requested resource does not support that method."))
         if path.lower().startswith("/metadata"):
@@ -305,11 +324,11 @@ class Front:
         return reply
 
     def _check_quiet(self, request: Request, now: float) -> None:
-        early = [each.until - now for each in self._quiet if each.sent + _SOON_S < now < each.until]
+        early = [each.until - now for each in self._quiet if each.is_broken_by(request, now)]
         if early:
             self.violations.append(Violation(request.path, max(early)))
 
-    def _note_quiet(self, reply: Reply, now: float) -> None:
+    def _note_quiet(self, request: Request, reply: Reply, now: float) -> None:
         text = dict(reply.headers).get("Retry-After")
         if text is None:
             return
@@ -317,7 +336,7 @@ class Front:
             wait = float(text)
         except ValueError:
             wait = (parsedate_to_datetime(text) - self.clock()).total_seconds()
-        self._quiet.append(_Quiet(now, now + wait))
+        self._quiet.append(_Quiet(request, now, now + wait))
 
     def report(self) -> dict[str, Any]:
         """Return what was recorded, in numbers."""

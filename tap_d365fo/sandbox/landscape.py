@@ -14,18 +14,19 @@ import zlib
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from tap_d365fo.sandbox.dataset import Dataset, Table
 from tap_d365fo.sandbox.definition import EntityDefinition, define
 from tap_d365fo.sandbox.filter import QueryError, compile_filter, parse_filter
 from tap_d365fo.sandbox.fullsize import full_size
 from tap_d365fo.sandbox.metadata import csdl
 from tap_d365fo.sandbox.reply import JSON_MINIMAL, Reply, Request, bad_query, json_reply
+from tap_d365fo.sandbox.table import Table
 from tap_d365fo.sandbox.values import fold_insensitive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from tap_d365fo.edm.model import EnumMember, EnumType, NavigationProperty, Property
+    from tap_d365fo.sandbox.dataset import Dataset
     from tap_d365fo.sandbox.switches import Switches
 
 Item = dict[str, Any]

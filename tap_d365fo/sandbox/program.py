@@ -15,7 +15,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tap_d365fo.sandbox.faults import FAULTS, Fault
+from tap_d365fo.sandbox.fault_kinds import FAULTS
+from tap_d365fo.sandbox.faults import Fault
 from tap_d365fo.sandbox.server import Sandbox
 from tap_d365fo.sandbox.switches import SWITCHES, Switches
 
@@ -23,7 +24,7 @@ _NOT_IMITATED = """\
 What this sandbox does not imitate:
   - business logic, validation, security roles by table, and anything that writes rows over OData;
   - how fast F&O is, or when it throttles: both happen only where a switch or a fault asks for it;
-  - the exact collation of a database, $batch, recurring integrations, on-premises sign-in;
+  - the exact collation of a database, $batch, imports, recurring integrations, on-premises sign-in;
   - Entra beyond one tenant with one application. Tokens are signed with a key that anyone can know.
 Where nobody knows how F&O behaves, a switch chooses; the default is the harsher reading (--list-switches).
 """

@@ -31,7 +31,7 @@ from tap_d365fo.sandbox.filter import (
 if TYPE_CHECKING:
     from random import Random
 
-    from tap_d365fo.sandbox.dataset import Index, Layout, StoredRow, Table
+    from tap_d365fo.sandbox.table import Index, Layout, StoredRow, Table
     from tap_d365fo.sandbox.values import Fold
 
 _KNOWN_OPTIONS = frozenset(

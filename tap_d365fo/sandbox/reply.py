@@ -28,6 +28,13 @@ class Request:
     raw_query: str
     headers: Mapping[str, str]
     body: bytes = b""
+    connection: int = 0
+    """Tells the requests of one connection from those of others."""
+
+    @property
+    def target(self) -> str:
+        """Return path and query as they came."""
+        return f"{self.raw_path}?{self.raw_query}"
 
     @property
     def path(self) -> str:

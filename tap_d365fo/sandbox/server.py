@@ -291,7 +291,7 @@ class _Connection(BaseHTTPRequestHandler):
         raw_path, _, raw_query = self.path.partition("?")
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.answer(self, Request(self.command, raw_path, raw_query, headers, body))
+        self.server.answer(self, Request(self.command, raw_path, raw_query, headers, body, id(self)))
 
     def send(self, reply: Reply, now: datetime) -> None:
         """Send a reply as it asks to be sent."""

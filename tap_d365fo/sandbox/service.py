@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from tap_d365fo.sandbox.dataset import Dataset, Layout, StoredRow, Table
 from tap_d365fo.sandbox.filter import QueryError, literal
 from tap_d365fo.sandbox.query import (
     Query,
@@ -32,12 +31,14 @@ from tap_d365fo.sandbox.reply import (
     error_envelope,
     json_reply,
 )
+from tap_d365fo.sandbox.table import Layout, StoredRow, Table
 from tap_d365fo.sandbox.values import FOLDS, NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from random import Random
 
+    from tap_d365fo.sandbox.dataset import Dataset
     from tap_d365fo.sandbox.definition import EntityDefinition
     from tap_d365fo.sandbox.switches import Switches
 
