@@ -231,7 +231,7 @@ def _owners(definition: EntityDefinition, table: Table) -> list[str]:
     if not definition.is_company_scoped:
         return [""]
     place = table.layout.place[DATA_AREA_ID]
-    return sorted({row[place].strip('"') for row in table.stored()})
+    return sorted({row[place].strip('"').lower() for row in table.stored()})
 
 
 def _touched(definition: EntityDefinition, table: Table, row: StoredRow, rng: Random) -> dict[str, Any]:

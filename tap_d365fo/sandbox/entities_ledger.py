@@ -58,7 +58,7 @@ def _main_accounts(maker: Maker) -> EntityDefinition:
 def _rate(rng: Random, _company: str, number: int) -> Row:
     currencies = ("EUR", "GBP", "JPY", "CHF")
     begin = (
-        date(1900, 1, 1) if number <= len(currencies) else (LAST_DAY - timedelta(days=number % 3000)).date()
+        date(1900, 1, 1) if number <= len(currencies) else (LAST_DAY - timedelta(days=number % 40_009)).date()
     )
     return {
         "RateTypeName": rng.choice(("Default", "Budget")) if number > len(currencies) else "Default",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -101,11 +101,12 @@ class Reply:
         return replace(self, headers=(*self.headers, (name, value)))
 
 
-@dataclass(frozen=True, slots=True)
 class Refusal(Exception):
     """Raised anywhere below the server to answer with an error."""
 
-    reply: Reply = field()
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        super().__init__(reply.status)
 
 
 def json_reply(value: Any, *, status: int = 200, content_type: str = JSON_MINIMAL) -> Reply:

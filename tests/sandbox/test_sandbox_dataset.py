@@ -92,6 +92,11 @@ def test_a_round_of_change_counts_what_it_did(dataset):
     assert counts["GeneralJournalAccountEntryBiEntities"]["updated"] == 0
 
 
+def test_change_goes_on_round_after_round(dataset):
+    for _ in range(40):
+        assert all(moved["inserted"] for moved in dataset.advance().values())
+
+
 def test_entities_change_their_shape(dataset):
     dataset.drop_property("CustomersV3", "SalesMemo")
     dataset.add_property("CustomersV3", columns("NewColumn:r")[0])
