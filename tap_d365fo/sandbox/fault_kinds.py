@@ -319,7 +319,7 @@ FAULTS: Mapping[str, FaultKind] = {
         "A column is gone: rows lack it, and whoever names it gets a 400.",
         instead=_missing_property,
         amend=_without_property,
-        params={"property": "Notes", "type": "CustomerV3"},
+        params={"property": "NameAlias", "type": "CustomerV3"},
         looks_first=True,
         path=r"^/data/CustomersV3\b",
         at_first={},
