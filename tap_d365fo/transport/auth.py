@@ -119,13 +119,20 @@ class EntraAuthenticator(AuthBase):
                 self._sign_in()
             return self._token
 
-    def renew(self, stale: str) -> None:
-        """Drop a token that F&O refused and sign in again, once for all threads that hold it."""
+    def renew(self, stale: str) -> bool:
+        """Drop a token that F&O refused and sign in again, once for all threads; say whether this call did it."""
         with self._lock:
-            if self._token == stale:
+            is_current = self._token == stale
+            if is_current:
                 self._token, self._renew_at, self._ends_at = "", 0.0, 0.0
                 self._application = None
                 self._sign_in()
+            return is_current
+
+    def has_replaced(self, token: str) -> bool:
+        """Say whether a token is not the present one any more."""
+        with self._lock:
+            return bool(self._token) and self._token != token
 
     def claims(self) -> Mapping[str, Any]:
         """Return the token's claims, decoded and not verified; empty where there is none to read."""

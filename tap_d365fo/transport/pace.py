@@ -6,6 +6,7 @@ F&O judges a service user as a whole and makes the wait longer for those who go 
 
 from __future__ import annotations
 
+import math
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 
 SUCCESSES_TO_GROW = 20
 """Good answers after which one more request may be in flight."""
+
+
+class HeldTooLong(Exception):
+    """F&O asked all requests to stay away for longer than one of them may wait."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(f"{seconds:.0f} s")
 
 
 class Pace:
@@ -38,9 +47,12 @@ class Pace:
         self._stopped = False
 
     @contextmanager
-    def slot(self) -> Iterator[float]:
-        """Hold a place in flight; yields the moment at which it was given. Raises Interrupted once stopped."""
-        self._enter()
+    def slot(self, *, until: float = math.inf) -> Iterator[float]:
+        """Hold a place in flight; yields the moment at which it was given.
+
+        Raises HeldTooLong where no request may start before `until`, and Interrupted once stopped.
+        """
+        self._enter(until)
         began = self._clock.monotonic()
         try:
             yield began
@@ -49,12 +61,14 @@ class Pace:
                 self._in_flight -= 1
                 self._changed.notify_all()
 
-    def _enter(self) -> None:
+    def _enter(self, until: float) -> None:
         with self._changed:
             while True:
                 if self._stopped:
                     raise Interrupted("Stopped while waiting for a place in the queue to F&O.")
                 left = self._open_at - self._clock.monotonic()
+                if left > 0 and self._open_at > until:
+                    raise HeldTooLong(left)
                 if left > 0:
                     self._clock.wait(self._changed, left)
                 elif self._in_flight >= self.allowed:

@@ -39,7 +39,7 @@ from tap_d365fo.transport import retry
 from tap_d365fo.transport.auth import BearerToken, EntraAuthenticator
 from tap_d365fo.transport.clock import Clock, SystemClock
 from tap_d365fo.transport.http import new_session
-from tap_d365fo.transport.pace import Pace
+from tap_d365fo.transport.pace import HeldTooLong, Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,6 +56,10 @@ READ_BYTES = 1024 * 1024
 LARGEST_BODY = 1024 * 1024 * 1024
 """A page aims at 16 MiB and metadata has about 50: a body beyond this is no answer."""
 WAIT_WORTH_A_WORD = 5.0
+FEWEST_TRIES = 3
+"""Tries that a request gets even where others have found for a whole budget that nothing answers."""
+MOST_VAIN_RENEWALS = 2
+"""Fresh tokens that may bring nothing before no more are asked for: F&O refuses the application."""
 CLIENT_REQUEST_ID = "x-ms-client-request-id"
 ACTIVITY_ID = "ms-dyn-aid"
 
@@ -158,8 +162,10 @@ class ODataSession:
         self._http = new_session(pool=config.max_parallel_requests)
         self._session_id = str(uuid4())
         self._lock = threading.Lock()
-        self._renewing_is_useless = False
-        """A fresh token was refused and nothing was granted since: another would be refused too."""
+        self._vain_renewals = 0
+        """How many fresh tokens in a row brought nothing."""
+        self._out_since: float | None = None
+        """When answers began to stay away; None while they come."""
 
     def send(
         self,
@@ -183,15 +189,18 @@ class ODataSession:
             try:
                 answer = self._once(request, tries, timeout)
                 self._judge(request, answer, tries)
-                return self._read(request, answer, read, tries)
+                result = self._read(request, answer, read, tries)
+                self._out_since = None
+                return result
             except _Again as again:
+                if self._out_since is None and not again.at_once:
+                    self._out_since = began
                 if isinstance(again.cause, SlowAnswerError) and on_slow is not None:
                     on_slow()
                 self._wait(again, tries, began)
 
     def _once(self, request: Request, tries: _Tries, timeout: float | None) -> Answer:
         """Send once. Raises _Again for everything that has no answer."""
-        tries.token = self.authenticator.token()
         client_request_id = str(uuid4())
         headers = {
             "Accept": "application/json",
@@ -202,15 +211,19 @@ class ODataSession:
             "x-ms-client-session-id": self._session_id,
             **request.headers,
         }
-        with self.pace.slot() as began:
-            try:
-                return self._exchange(request, headers, tries.token, began, timeout)
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
-                raise _Again(_no_answer(request, exc, client_request_id)) from None
+        try:
+            with self.pace.slot(until=tries.began + self._policy.budget_seconds):
+                tries.token = self.authenticator.token()
+                return self._exchange(request, headers, tries.token, timeout)
+        except HeldTooLong as held:
+            raise self._held_too_long(request, held.seconds, tries) from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
+            raise _Again(_no_answer(request, exc, client_request_id)) from None
 
     def _exchange(
-        self, request: Request, headers: Mapping[str, str], token: str, began: float, timeout: float | None
+        self, request: Request, headers: Mapping[str, str], token: str, timeout: float | None
     ) -> Answer:
+        began = self.clock.monotonic()
         seconds = timeout or self._config.request_timeout_seconds
         response = self._http.request(
             request.method,
@@ -265,7 +278,7 @@ class ODataSession:
         """Return for a success; raise _Again for weather, and the right error for anything else."""
         verdict = retry.verdict(answer.status, answer.body, answer.headers.get("Content-Type", ""))
         if verdict == "good":
-            self._renewing_is_useless = False
+            self._vain_renewals = 0
             self.pace.succeeded()
             return
         judge: Callable[[Request, Answer, _Tries], None] = getattr(
@@ -292,14 +305,16 @@ class ODataSession:
             remedy=remedies.for_refusal(answer.status, self.authenticator.claims(), self._config),
             ids=answer.ids,
         )
-        if not tries.renewed and not self._renewing_is_useless:
+        if self.authenticator.has_replaced(tries.token):
+            raise _Again(denied, at_once=True)  # refused for another request too, and renewed for that one
+        if not tries.renewed and self._vain_renewals < MOST_VAIN_RENEWALS:
             tries.renewed = True
-            self.authenticator.renew(tries.token)
+            if self.authenticator.renew(tries.token):
+                self._vain_renewals += 1
             raise _Again(denied, at_once=True)
         tries.redirects += 1
         if redirected and tries.redirects < retry.SIGN_IN_REDIRECTS:
             raise _Again(denied)
-        self._renewing_is_useless = True
         raise denied
 
     def _judge_slow(self, request: Request, answer: Answer, _tries: _Tries) -> None:
@@ -375,13 +390,19 @@ class ODataSession:
         if again.at_once:
             return
         wait = self._policy.wait(tries.attempt, self.rng) if again.wait is None else again.wait
-        elapsed = self.clock.monotonic() - tries.began
-        if not self._policy.allows(wait, elapsed=elapsed):
-            raise self._beyond_budget(again.cause, wait, elapsed)
-        if wait >= WAIT_WORTH_A_WORD:
-            logger.warning("Waiting %.0f s: %s", wait, again.cause)
         if again.holds_all:
             self.pace.hold(wait, reason=again.cause.message, asked_at=began)
+        elapsed = self.clock.monotonic() - tries.began
+        # Where nothing was answered for as long as that, those that ask only now have waited with the others.
+        out = (
+            self.clock.monotonic() - (self._out_since or tries.began)
+            if tries.attempt >= FEWEST_TRIES
+            else 0.0
+        )
+        if not self._policy.allows(wait, elapsed=max(elapsed, out)):
+            raise self._beyond_budget(again.cause, wait, max(elapsed, out))
+        if wait >= WAIT_WORTH_A_WORD:
+            logger.warning("Waiting %.0f s: %s", wait, again.cause)
         self.pace.sleep(wait)
         if wait >= WAIT_WORTH_A_WORD:
             logger.info("Asking F&O again after %.0f s.", wait)
@@ -392,6 +413,12 @@ class ODataSession:
             f"{self._config.retry_budget_seconds}."
         )
         return cause
+
+    def _held_too_long(self, request: Request, wait: float, tries: _Tries) -> D365FOError:
+        message = f"{_doing(request)}: F&O wants no request for now. {self.pace.reason}"
+        error = ThrottledError(message, remedy=remedies.THROTTLED)
+        error.retry_after = wait
+        return self._beyond_budget(error, wait, self.clock.monotonic() - tries.began)
 
     # -- guarding ---------------------------------------------------------------------------------------
 
