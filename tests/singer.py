@@ -69,6 +69,7 @@ class Target:
         self.versions: dict[str, dict[tuple[Any, ...], int | None]] = {}
         self.keys: dict[str, list[str]] = {}
         self.state: dict[str, Any] | None = None
+        self.count = 0
 
     def apply(self, messages: list[dict[str, Any]]) -> Target:
         for message in messages:
@@ -83,7 +84,8 @@ class Target:
     def _record(self, message: dict[str, Any]) -> None:
         stream, record = message["stream"], dict(message["record"])
         names = self.keys[stream]
-        key = tuple(record[name] for name in names) if names else (len(self.rows[stream]),)
+        self.count += 1
+        key = tuple(record[name] for name in names) if names else (self.count,)
         if record.pop("_sdc_deleted_at", None):
             self.rows[stream].pop(key, None)
         else:

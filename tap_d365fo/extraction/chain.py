@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from itertools import accumulate
+from urllib.parse import parse_qsl, urlsplit
 
-from tap_d365fo.errors import PagingError
+from tap_d365fo.errors import BrokenAnswerError, PagingError
 from tap_d365fo.odata.keyset import can_seek, can_stand_at
 from tap_d365fo.odata.query import MAX_URL_LENGTH, Query
 from tap_d365fo.transport.session import Answer, Request
@@ -47,6 +48,17 @@ class Asking:
         most = 2 * len(names) > len(self.known_names)
         return () if not self.selecting or (length > MAX_URL_LENGTH and most) else names
 
+    ordering: bool = True
+    """Whether rows without a key are put in the order of their values: the server promises none of its own."""
+
+    def orderby(self) -> tuple[str, ...]:
+        """Return the columns that put rows in a total order: the key, or all that is wanted of rows without one."""
+        if self.key:
+            return tuple(column.name for column in self.key)
+        names = [column.name for column in self.shape.columns if column.type != "Edm.Binary"]
+        lengths = accumulate(len(name) + 1 for name in names)
+        fitting = [name for name, length in zip(names, lengths, strict=True) if length < MAX_URL_LENGTH // 2]
+        return tuple(fitting) if self.ordering else ()
 
 class Chain:
     """Reads one segment page after page. Not shared between threads."""
@@ -79,6 +91,8 @@ class Chain:
         return self.segment.moved(self.cursor) if self.cursor is not None else self.segment
 
     def worth_ranging(self) -> bool:
+        self._asked_url = ""
+        self._circles = 0
         """Say whether it may pay to read what is left in key ranges side by side."""
         begun = self._pages <= 1 and self.cursor is not None
         return begun and not self.finished and self.resumable and self.segment.up_to is None
@@ -107,11 +121,12 @@ class Chain:
         url = self._query(select=names, top=1).url(self.asking.service_root)
         return Request(
             "GET", url, headers={"Accept": ACCEPT}, what=f"finding a row of {self.asking.entity_set}"
+        self._asked_url = url
         )
 
     def _query(self, *, select: tuple[str, ...] | None = None, top: int | None = None) -> Query:
         filter_text = self.segment.filter(self.asking.key, at=self.cursor, also=self.asking.filter)
-        orderby = tuple(column.name for column in self.asking.key)
+        orderby = self.asking.orderby()
         length = len(self.asking.service_root) + len(filter_text) + sum(map(len, orderby)) + 120
         return Query(
             self.asking.entity_set,
@@ -184,9 +199,9 @@ class Chain:
 
     def _follow(self, link: str) -> None:
         url = self._on_own_origin(link)
-        if (url,) in self._stood:
+        if self._leads_back(url):
             raise PagingError(f"Reading {self.asking.entity_set}: the server's next link repeats: {url}.")
-        self._stood.add((url,))
+        self._stood.add(_place(url))
         self._link = url
 
     def _on_own_origin(self, link: str) -> str:
@@ -229,3 +244,8 @@ class Chain:
 
 def _shown(cursor: Cursor) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in cursor.items())
+def _place(url: str) -> tuple[str, ...]:
+    """Return what tells one page's URL from another's, however its parts are ordered and encoded."""
+    return tuple(sorted(f"{name}={value}" for name, value in parse_qsl(urlsplit(url).query)))
+
+

@@ -64,7 +64,7 @@ class Fetcher:
                 if not self._shorten():
                     raise
             except QueryRejectedError as exc:
-                if not self._without_missing(exc) and not chain.fall_back_to_link():
+                if not (self._without_missing(exc) or chain.fall_back_to_link() or self._without_order()):
                     raise
             except UnreadablePageError as exc:
                 if not chain.narrow():
@@ -81,6 +81,18 @@ class Fetcher:
             self._asking.selecting = False
         logger.info(
             "%s: the URL is too long for a gateway; reading without $select.", self._asking.entity_set
+        )
+        return True
+
+    def _without_order(self) -> bool:
+        """Leave rows without a key in the server's order, where some column cannot be sorted by (a virtual field)."""
+        with self._lock:
+            if self._asking.key or not self._asking.ordering:
+                return False
+            self._asking.ordering = False
+        logger.warning(
+            "%s has no key and cannot be sorted; if it has more than one page, rows may move between them.",
+            self._asking.entity_set,
         )
         return True
 

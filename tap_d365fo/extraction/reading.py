@@ -203,6 +203,8 @@ class Reading:
                 self._entity.name,
             )
             progress = None
+        if not self._key:
+            progress = None  # nothing tells a target which rows it has: a version of their own for each attempt
         self.resumed = progress is not None and bool(progress.segments)
         if not self.resumed:
             upper = windows.upper_bound(self._environment, bookmark) if key else None
