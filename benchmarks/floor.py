@@ -1,8 +1,8 @@
 """The floor: what reading pages and wrapping their records costs when nothing else is done.
 
-`python -m benchmarks.floor rows URL` follows next links in one thread over one kept-alive connection: 1 MiB
-reads, the page split into raw records, each record's etag cut off, one write a page. It knows nothing of
-state, selection, failures or time-outs. `metadata URL` passes the document through a bare expat parser.
+`python -m benchmarks.floor rows URL [PAGE]` follows next links in one thread over one kept-alive connection:
+1 MiB reads, the page split into raw records, each record's etag cut off, one write a page. It knows nothing
+of state, selection, failures or time-outs. `metadata URL` passes the document through a bare expat parser.
 """
 
 from __future__ import annotations
@@ -26,15 +26,17 @@ class _Page(msgspec.Struct):
 
 
 def main() -> None:
-    what, url = sys.argv[1:]
-    {"rows": _rows, "metadata": _metadata}[what](url)
+    what, *arguments = sys.argv[1:]
+    {"rows": _rows, "metadata": _metadata}[what](*arguments)
 
 
-def _rows(url: str | None) -> None:
+def _rows(url: str | None, page_size: str = "10000") -> None:
     pool, decode = _pool(), msgspec.json.Decoder(_Page).decode
-    prefix = b'{"type":"RECORD","stream":"%s","record":{' % urlsplit(str(url)).path.rpartition("/")[2].encode()
+    prefix = (
+        b'{"type":"RECORD","stream":"%s","record":{' % urlsplit(str(url)).path.rpartition("/")[2].encode()
+    )
     while url:
-        page = decode(b"".join(_parts(pool, url)))
+        page = decode(b"".join(_parts(pool, url, page_size)))
         extracted = datetime.now(timezone.utc).isoformat().encode()
         suffix = b'},"time_extracted":"%s"}\n' % extracted
         pieces = [_without_etag(raw) for raw in page.value]
@@ -61,8 +63,8 @@ def _pool() -> urllib3.PoolManager:
     return urllib3.PoolManager(ca_certs=os.environ.get("REQUESTS_CA_BUNDLE"))
 
 
-def _parts(pool: urllib3.PoolManager, url: str) -> Iterator[bytes]:
-    headers = {"Accept-Encoding": "gzip", "Prefer": "odata.maxpagesize=10000"}
+def _parts(pool: urllib3.PoolManager, url: str, page_size: str = "10000") -> Iterator[bytes]:
+    headers = {"Accept-Encoding": "gzip", "Prefer": f"odata.maxpagesize={page_size}"}
     answer = pool.request("GET", url, headers=headers, preload_content=False)
     yield from answer.stream(_READ)
     answer.release_conn()

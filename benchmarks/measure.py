@@ -7,11 +7,14 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 _PIPE_BYTES = 1024 * 1024
 _KIB_PER_MIB = 1024
+_TAIL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +26,15 @@ class Run:
     peak_mib: float
     lines: int
     bytes: int
-    server_cpu_seconds: float = 0.0
-    server: Mapping[str, object] | None = None
-    """What the load server counted meanwhile."""
+    tail: bytes = b""
+    """The end of the output, where the last STATE stands."""
+    server: Mapping[str, Any] = field(default_factory=dict)
+    """What the load server counted meanwhile, and its own processor seconds."""
 
     @property
     def server_idle(self) -> float:
         """The share of the run in which the server did nothing, of one processor."""
-        return 1 - self.server_cpu_seconds / self.seconds
+        return 1 - self.server["cpu_seconds"] / self.seconds
 
 
 class ProgramFailed(RuntimeError):
@@ -38,7 +42,12 @@ class ProgramFailed(RuntimeError):
 
 
 def run(
-    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, keep: Path | None = None, log: Path | None = None
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    keep: Path | None = None,
+    log: Path | None = None,
 ) -> Run:
     """Run a program, taking its output off a pipe as fast as it comes; raises ProgramFailed.
 
@@ -51,10 +60,11 @@ def run(
         process = subprocess.Popen(command, env=dict(env), cwd=cwd, stdout=subprocess.PIPE, stderr=errors)
         assert process.stdout is not None
         fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        lines = size = 0
+        lines, size, tail = 0, 0, b""
         while part := os.read(process.stdout.fileno(), _PIPE_BYTES):
             lines += part.count(b"\n")
             size += len(part)
+            tail = (tail + part)[-_TAIL_BYTES:] if len(part) < _TAIL_BYTES else part[-_TAIL_BYTES:]
             if keep:
                 output.write(part)
         process.stdout.close()
@@ -65,4 +75,9 @@ def run(
         tail = log.read_text(errors="replace")[-2000:]
         raise ProgramFailed(f"{' '.join(command[:6])} ended with {process.returncode}:\n{tail}")
     cpu = usage.ru_utime + usage.ru_stime
-    return Run(seconds, cpu, usage.ru_maxrss / _KIB_PER_MIB, lines, size)
+    return Run(seconds, cpu, usage.ru_maxrss / _KIB_PER_MIB, lines, size, tail)
+
+
+def median_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
+    """Return the median of the ratios pair by pair: what is left of a machine whose speed drifts."""
+    return median(over / under for over, under in zip(numerators, denominators, strict=True))

@@ -46,7 +46,9 @@ class LoadServer:
 
 
 @contextmanager
-def load_server(*, rows: Mapping[str, int], companies: int = 1, full_metadata: bool = False) -> Iterator[LoadServer]:
+def load_server(
+    *, rows: Mapping[str, int], companies: int = 1, full_metadata: bool = False
+) -> Iterator[LoadServer]:
     """Start a load server; it ends with the block."""
     command = [sys.executable, "-m", "benchmarks.load_server", "--companies", str(companies)]
     command += [f"--rows={name}={count}" for name, count in rows.items()]

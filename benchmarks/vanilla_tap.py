@@ -7,6 +7,7 @@ the SDK's OAuth authenticator. Nothing in it is slowed down, and nothing is tune
 from __future__ import annotations
 
 import decimal
+import os
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, ClassVar
@@ -36,9 +37,9 @@ class Authenticator(OAuthAuthenticator):
     def oauth_request_body(self) -> dict[str, Any]:
         return {
             "grant_type": "client_credentials",
-            "client_id": self.config["client_id"],
-            "client_secret": self.config["client_secret"],
-            "scope": f"{self.config['environment_url']}/.default",
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+            "scope": self.oauth_scopes,
         }
 
 
@@ -60,8 +61,19 @@ class EntityStream(RESTStream):
 
     @cached_property
     def authenticator(self) -> Authenticator:
-        endpoint = f"{self.config['authority']}/{self.config['tenant_id']}/oauth2/v2.0/token"
-        return Authenticator(config=self.config, tap_name=self.tap_name, auth_endpoint=endpoint)
+        return Authenticator(
+            auth_endpoint=f"{self.config['authority']}/{self.config['tenant_id']}/oauth2/v2.0/token",
+            oauth_scopes=f"{self.config['environment_url']}/.default",
+            client_id=self.config["client_id"],
+            client_secret=self.config["client_secret"],
+        )
+
+    @property
+    def requests_session(self) -> requests.Session:
+        """Return the SDK's session; it would forget this variable, and the server is on loopback."""
+        session = super().requests_session
+        session.verify = os.environ.get("REQUESTS_CA_BUNDLE", True)
+        return session
 
     @property
     def http_headers(self) -> dict[str, Any]:

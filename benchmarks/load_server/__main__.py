@@ -21,7 +21,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", action="append", default=[], metavar="ENTITY=N", help="Rows of an entity.")
     parser.add_argument("--companies", type=int, default=1, help="Legal entities that rows are spread over.")
     parser.add_argument("--cache-mib", type=int, default=3000, help="Room for rendered pages.")
-    parser.add_argument("--full-metadata", action="store_true", help="$metadata at a real environment's size.")
+    parser.add_argument(
+        "--full-metadata", action="store_true", help="$metadata at a real environment's size."
+    )
     return parser.parse_args()
 
 

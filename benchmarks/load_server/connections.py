@@ -51,7 +51,7 @@ class Listener:
             return None
         method, target, _ = start.decode("latin-1").split()
         headers: dict[str, str] = {}
-        while (line := reader.readline().strip()):
+        while line := reader.readline().strip():
             name, _, value = line.decode("latin-1").partition(":")
             headers[name.strip().lower()] = value.strip()
         body = reader.read(int(headers.get("content-length", 0)))

@@ -25,15 +25,15 @@ _WORDS = (
 _BENCH45 = """
  OrderAccountNumber:s InvoiceAccountNumber:s DeliveryAddressDescription:s PaymentTermsName:s
  CustomerReferenceText:s CurrencyCode:s SalesTaxGroupCode:s DefaultShippingSiteId:s DefaultWarehouseId:s
- DeliveryModeCode:s DeliveryTermsCode:s OrderResponsiblePersonnelNumber:s ContactPersonEmail:s
- LanguageId:s ProjectId:s DefaultLedgerDimensionDisplayValue:s OrderNotes:s
+ DeliveryModeCode:s ContactPersonEmail:s LanguageId:s ProjectId:s DefaultLedgerDimensionDisplayValue:s
+ OrderNotes:s
  LineDiscountAmount:r TotalChargeAmount:r ExchangeRate:r OrderedQuantity:r NetWeight:r CreditLimitAmount:r
- PricePerUnit:r CashDiscountPercentage:r RemainingInventoryQuantity:r
- OriginatingLineRecordId:l PartyRecordId:l DeliveryAddressRecordId:l LineNumberSequence:i
+ PricePerUnit:r CashDiscountPercentage:r RemainingInventoryQuantity:r TotalTaxAmount:r
+ OriginatingLineRecordId:l PartyRecordId:l DeliveryAddressRecordId:l LedgerDimensionRecordId:l
  OrderStatus:BenchStatus DocumentStatus:BenchStatus ReleaseStatus:BenchStatus IsOneTimeAddress:n
  IsSalesProcessingStopped:n ArePricesIncludingTax:n
  RequestedShippingDate:d ConfirmedReceiptDate:d InvoicePostingDate:d BaselineDate:d
- ExecutedInstant:u PrintedInstant:u ValidFromInstant:u
+ ExecutedInstant:u PrintedInstant:u ValidFromInstant:u ValidToInstant:u
 """
 
 
@@ -121,7 +121,7 @@ def _text(rng: Random) -> str:
 
 
 def _decimal(rng: Random) -> str:
-    return "0" if rng.random() < 0.4 else f"{rng.randint(1, 999_999)}.{rng.randint(0, 999_999):06}"  # noqa: PLR2004
+    return "0" if rng.random() < 0.2 else f"{rng.randint(1, 99_999)}.{rng.randint(0, 99):02}0000"  # noqa: PLR2004
 
 
 def _stamp(rng: Random, *, time: str, empty_time: str) -> str:

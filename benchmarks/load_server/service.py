@@ -91,7 +91,9 @@ class PageCache:
 class LoadService:
     """Everything the server answers."""
 
-    def __init__(self, *, rows: Mapping[str, int], companies: int, cache_bytes: int, full_metadata: bool) -> None:
+    def __init__(
+        self, *, rows: Mapping[str, int], companies: int, cache_bytes: int, full_metadata: bool
+    ) -> None:
         self.meter = Meter()
         names = tuple(f"c{number:03}" for number in range(1, companies + 1))
         self.companies = names
@@ -149,7 +151,9 @@ class LoadService:
         options = _query(request.target)
         if rest == "$count":
             self.meter.take_time()
-            return Answer(b"\xef\xbb\xbf%d" % ranges.size(_filtered(table, options)), content_type="text/plain")
+            return Answer(
+                b"\xef\xbb\xbf%d" % ranges.size(_filtered(table, options)), content_type="text/plain"
+            )
         return self._page(table, options, request)
 
     def _page(self, table: Table, options: dict[str, str], request: Request) -> Answer:
@@ -254,7 +258,14 @@ def _entra(path: str, request: Request) -> Answer:
 
 def _token(audience: str) -> str:
     now = int(time.time())
-    claims = {"aud": audience, "tid": TENANT, "oid": TENANT, "appid": TENANT, "iat": now, "exp": now + _TOKEN_SECONDS}
+    claims = {
+        "aud": audience,
+        "tid": TENANT,
+        "oid": TENANT,
+        "appid": TENANT,
+        "iat": now,
+        "exp": now + _TOKEN_SECONDS,
+    }
     parts = (json.dumps(each).encode() for each in ({"alg": "none", "typ": "JWT"}, claims))
     return ".".join(base64.urlsafe_b64encode(each).decode().rstrip("=") for each in parts) + ".unsigned"
 
