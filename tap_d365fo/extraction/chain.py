@@ -7,9 +7,10 @@ in a filter, the server's next link is followed instead, page by page, as the wo
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from itertools import accumulate
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from tap_d365fo.errors import BrokenAnswerError, PagingError
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     from tap_d365fo.extraction.records import RecordBlock, RecordShape
     from tap_d365fo.extraction.segment import Segment
     from tap_d365fo.odata.keyset import Cursor
+
+ONE_AT_A_TIME = threading.Lock()
+"""Held while a page is taken apart or written: threads that compute side by side only take the interpreter
+from each other, again and again, and from those that read."""
+
+CIRCLES = 3
+"""Times that a page is asked for again because its next link leads back."""
 
 ACCEPT = "application/json; odata.metadata=minimal"
 
@@ -40,14 +48,6 @@ class Asking:
     """All properties that the entity has as far as the catalog knows."""
     filter: str = ""
     selecting: bool = True
-
-    def select(self, query_length: int) -> tuple[str, ...]:
-        """Return the columns to name, none when that makes the URL too long and most are wanted."""
-        names = tuple(column.name for column in self.shape.columns)
-        length = query_length + sum(map(len, names)) + len(names)
-        most = 2 * len(names) > len(self.known_names)
-        return () if not self.selecting or (length > MAX_URL_LENGTH and most) else names
-
     ordering: bool = True
     """Whether rows without a key are put in the order of their values: the server promises none of its own."""
 
@@ -59,6 +59,14 @@ class Asking:
         lengths = accumulate(len(name) + 1 for name in names)
         fitting = [name for name, length in zip(names, lengths, strict=True) if length < MAX_URL_LENGTH // 2]
         return tuple(fitting) if self.ordering else ()
+
+    def select(self, query_length: int) -> tuple[str, ...]:
+        """Return the columns to name, none when that makes the URL too long and most are wanted."""
+        names = tuple(column.name for column in self.shape.columns)
+        length = query_length + sum(map(len, names)) + len(names)
+        most = 2 * len(names) > len(self.known_names)
+        return () if not self.selecting or (length > MAX_URL_LENGTH and most) else names
+
 
 class Chain:
     """Reads one segment page after page. Not shared between threads."""
@@ -83,6 +91,8 @@ class Chain:
         self._by_offset = False
         self._seeks = can_seek(segment.key(asking.key))
         self._stood: set[tuple[str, ...]] = set()
+        self._asked_url = ""
+        self._circles = 0
         self._asked_rows = 0
         self._empty_answers = 0
 
@@ -91,8 +101,6 @@ class Chain:
         return self.segment.moved(self.cursor) if self.cursor is not None else self.segment
 
     def worth_ranging(self) -> bool:
-        self._asked_url = ""
-        self._circles = 0
         """Say whether it may pay to read what is left in key ranges side by side."""
         begun = self._pages <= 1 and self.cursor is not None
         return begun and not self.finished and self.resumable and self.segment.up_to is None
@@ -113,6 +121,7 @@ class Chain:
         url = (
             self._link if self._link and not self._by_offset else self._query().url(self.asking.service_root)
         )
+        self._asked_url = url
         return Request("GET", url, headers=headers, what=f"reading {self.asking.entity_set}")
 
     def key_request(self) -> Request:
@@ -121,7 +130,6 @@ class Chain:
         url = self._query(select=names, top=1).url(self.asking.service_root)
         return Request(
             "GET", url, headers={"Accept": ACCEPT}, what=f"finding a row of {self.asking.entity_set}"
-        self._asked_url = url
         )
 
     def _query(self, *, select: tuple[str, ...] | None = None, top: int | None = None) -> Query:
@@ -139,7 +147,16 @@ class Chain:
 
     def read(self, answer: Answer) -> RecordBlock:
         """Read an answer to `request`; raises BrokenAnswerError where asking again may help."""
-        return self.asking.shape.block(answer.body, content_type=answer.headers.get("Content-Type", ""))
+        with ONE_AT_A_TIME:
+            block = self.asking.shape.block(answer.body, content_type=answer.headers.get("Content-Type", ""))
+        link = None if self._seeks else block.page.next_link
+        if link and self._circles < CIRCLES and self._leads_back(self._on_own_origin(link)):
+            self._circles += 1
+            raise BrokenAnswerError(f"The next link leads back to a page that was read: {link}.")
+        return block
+
+    def _leads_back(self, url: str) -> bool:
+        return _place(url) in (_place(self._asked_url), *self._stood)
 
     def advance(self, block: RecordBlock) -> None:
         """Move behind a page. Raises PagingError where the page leads nowhere."""
@@ -242,10 +259,10 @@ class Chain:
             self.cursor = cursor
 
 
-def _shown(cursor: Cursor) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in cursor.items())
 def _place(url: str) -> tuple[str, ...]:
     """Return what tells one page's URL from another's, however its parts are ordered and encoded."""
     return tuple(sorted(f"{name}={value}" for name, value in parse_qsl(urlsplit(url).query)))
 
 
+def _shown(cursor: Cursor) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in cursor.items())
