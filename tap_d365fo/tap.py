@@ -27,6 +27,7 @@ from tap_d365fo.errors import (
 )
 from tap_d365fo.extraction.catalog import catalog_entry, entity_from_catalog, selected_entries, write_catalog
 from tap_d365fo.extraction.extractor import Extractor
+from tap_d365fo.memory import keep_large_blocks
 from tap_d365fo.messages import DELETED_AT, BytesWriter
 from tap_d365fo.streams import EntityStream
 
@@ -273,6 +274,7 @@ def _is_stream_state(state: Any) -> bool:
 
 def main() -> None:
     """Run the command line: one line for what went wrong, exit code 1, no traceback."""
+    keep_large_blocks()
     try:
         TapD365FO.cli()
     except D365FOError as exc:

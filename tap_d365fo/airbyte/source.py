@@ -14,6 +14,7 @@ from tap_d365fo.airbyte import catalog as catalogs
 from tap_d365fo.airbyte import protocol
 from tap_d365fo.airbyte.specification import settings_from, specification
 from tap_d365fo.errors import CatalogError, ConfigurationError, D365FOError, IncompleteReadError, StateError
+from tap_d365fo.memory import keep_large_blocks
 
 if TYPE_CHECKING:
     from tap_d365fo.tap import TapD365FO
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; only protocol messages reach stdout."""
     options = _parser().parse_args(arguments)
+    keep_large_blocks()
     _log_as_messages(debug=options.debug)
     try:
         _COMMANDS[options.command](options)

@@ -133,7 +133,8 @@ class Chain:
         )
 
     def _query(self, *, select: tuple[str, ...] | None = None, top: int | None = None) -> Query:
-        filter_text = self.segment.filter(self.asking.key, at=self.cursor, also=self.asking.filter)
+        at = None if self._by_offset else self.cursor  # offsets count from where the segment begins
+        filter_text = self.segment.filter(self.asking.key, at=at, also=self.asking.filter)
         orderby = self.asking.orderby()
         length = len(self.asking.service_root) + len(filter_text) + sum(map(len, orderby)) + 120
         return Query(
@@ -241,6 +242,13 @@ class Chain:
         self._seeks = False
         link, self._spare_link = self._spare_link, None
         self._follow(link)
+        return True
+
+    def shorten(self) -> bool:
+        """Count rows instead of naming the last key, where that makes the URL too long; False where it is no use."""
+        if self._by_offset or not self._seeks or self.segment.after or self.segment.up_to or not self.rows:
+            return False
+        self._seeks, self._by_offset = False, True
         return True
 
     def narrow(self) -> bool:

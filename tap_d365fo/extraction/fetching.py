@@ -61,7 +61,7 @@ class Fetcher:
                 block = self._session.send(chain.request, chain.read, on_slow=self._asking.page_size.shrink)
                 break
             except QueryTooLongError:
-                if not self._shorten():
+                if not self._shorten() and not chain.shorten():
                     raise
             except QueryRejectedError as exc:
                 if not (self._without_missing(exc) or chain.fall_back_to_link() or self._without_order()):

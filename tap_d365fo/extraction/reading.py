@@ -204,7 +204,9 @@ class Reading:
             )
             progress = None
         if not self._key:
-            progress = None  # nothing tells a target which rows it has: a version of their own for each attempt
+            progress = (
+                None  # nothing tells a target which rows it has: a version of their own for each attempt
+            )
         self.resumed = progress is not None and bool(progress.segments)
         if not self.resumed:
             upper = windows.upper_bound(self._environment, bookmark) if key else None

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tap_d365fo.errors import BrokenAnswerError
 from tap_d365fo.odata.payload import Page, read_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from tap_d365fo.edm.model import Property
     from tap_d365fo.odata.keyset import Cursor
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 ETAG = "@odata.etag"
 _ETAG_START = b'{"@odata.etag":"'
 _ETAG_MEMBER = re.compile(rb'\{"@odata\.etag":"(?:[^"\\]|\\.)*",?')
-_BACKSLASH = 0x5C
+_BACKSLASH, _BRACE = 0x5C, 0x7B
 _EMPTY_TIMES = (b"00:00:00", b"12:00:00")
 _ANY_DATE = re.compile(rb'"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)[^"\\]*"')
 _EMPTY_DATE = re.compile(rb'"(1900-01-01)T(00:00:00|12:00:00)[^"\\]*"')
@@ -76,7 +77,10 @@ class RecordShape:
         page = read_page(body, content_type=content_type)
         if self._rewrite is not None and page.body is not body:
             page = read_page(self._rewrite(page.body), content_type=content_type)
-        return self._block_of(page)
+        try:
+            return self._block_of(page)
+        except msgspec.ValidationError as exc:
+            raise BrokenAnswerError(f"The answer holds rows that are not JSON objects ({exc}).") from exc
 
     def _block_of(self, page: Page) -> RecordBlock:
         if not page.records:
@@ -86,7 +90,7 @@ class RecordShape:
         etags = _etags(page) if self.keep_etags else []
         if any(isinstance(first[name], str) for name in self._numbers & names) or self.decimals_as_strings:
             return RecordBlock(self, page, self._decoded(page), etags=etags, seen=frozenset(names))
-        pieces = None if names - self.names else _as_sent(page)
+        pieces = None if names - self.names else _as_sent(page, first)
         return RecordBlock(
             self, page, self._sieved(page) if pieces is None else pieces, etags=etags, seen=frozenset(names)
         )
@@ -218,14 +222,13 @@ def _property_before(body: bytes, position: int) -> bytes:
     return body[body.rfind(b'"', 0, end) + 1 : end]
 
 
-def _as_sent(page: Page) -> list[memoryview] | None:
+def _as_sent(page: Page, names: Collection[str]) -> list[memoryview] | None:
     """Return the records with their etags cut off; None where some have one that does not come first."""
-    etags = page.body.count(_ETAG_START[1:])
-    if etags not in (0, len(page.records)):
-        return None
-    if not etags:
-        return [memoryview(raw)[1:-1] for raw in page.records]
-    return _cut_etags(page.records)
+    if ETAG in names:
+        return _cut_etags(page.records)
+    views = [memoryview(raw) for raw in page.records]
+    # Raw bytes are compared as integers: 0x7B is an opening brace.
+    return [view[1:-1] for view in views] if all(view[0] == _BRACE for view in views) else None  # type: ignore[comparison-overlap]
 
 
 def _cut_etags(records: Sequence[msgspec.Raw]) -> list[memoryview] | None:

@@ -32,7 +32,7 @@ class Scheduler:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self._capacity = workers * BYTES_PER_REQUEST
+        self._capacity = 2 * BYTES_PER_REQUEST
         self._changed = threading.Condition()
         self._lanes: list[Lane] = []
         self._threads: list[threading.Thread] = []

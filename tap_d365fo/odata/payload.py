@@ -52,8 +52,6 @@ def read_page(body: bytes, *, content_type: str = "") -> Page:
     """
     body = _compact(body.removeprefix(BOM_UTF8), content_type)
     envelope = _envelope(body)
-    if not all(bytes(memoryview(record)[:1]) == b"{" for record in envelope.value):
-        raise BrokenAnswerError("The answer holds rows that are not JSON objects.")
     return Page(body, envelope.value, envelope.next_link or None)
 
 

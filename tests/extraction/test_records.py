@@ -135,9 +135,10 @@ def test_the_highest_stamp_is_told_by_company_and_ignores_the_empty_one():
     }
 
 
-def test_rows_that_are_no_objects_are_broken():
+@pytest.mark.parametrize("rows", ["[1]", '{"a":1},2', '{"@odata.etag":"x","a":1},[]', '{"Surplus":1},null'])
+def test_rows_that_are_no_objects_are_broken(rows):
     with pytest.raises(BrokenAnswerError):
-        RecordShape(COLUMNS, KEY).block(b'{"value":[[1]]}')
+        RecordShape((Property("a", "Edm.Int32"),)).block(b'{"value":[' + rows.encode() + b"]}")
 
 
 _text = st.text(st.characters(codec="utf-8"), max_size=30)
