@@ -56,7 +56,7 @@ def run(
     """
     log = log or cwd / "stderr.log"
     began = time.monotonic()
-    with log.open("wb") as errors, open(keep or os.devnull, "wb") as output:
+    with log.open("wb") as errors, (keep or Path(os.devnull)).open("wb") as output:
         process = subprocess.Popen(command, env=dict(env), cwd=cwd, stdout=subprocess.PIPE, stderr=errors)
         assert process.stdout is not None
         fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

@@ -9,7 +9,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from datetime import date
+from datetime import datetime, timezone
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -39,8 +39,10 @@ def as_text(outcome: Outcome) -> str:
     """Return an outcome for a terminal."""
     widths = [max(map(len, column)) for column in zip(outcome.table.head, *outcome.table.rows, strict=True)]
     lines = [f"{outcome.title}: {outcome.setting}"]
-    for row in (outcome.table.head, *outcome.table.rows):
-        lines.append("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
+    lines += [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in (outcome.table.head, *outcome.table.rows)
+    ]
     lines += [f"  {_verdict(each)}" for each in outcome.figures]
     return "\n".join(lines)
 
@@ -48,7 +50,11 @@ def as_text(outcome: Outcome) -> str:
 def keep(name: str, outcome: Outcome) -> None:
     """Keep a scenario's outcome for the page."""
     RESULTS.mkdir(exist_ok=True)
-    kept = {"measured": date.today().isoformat(), "machine": _machine(), **outcome.to_json()}
+    kept = {
+        "measured": datetime.now(timezone.utc).date().isoformat(),
+        "machine": _machine(),
+        **outcome.to_json(),
+    }
     (RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
 
 
@@ -114,13 +120,13 @@ def _bars(outcome: Outcome) -> list[tuple[str, float]]:
 
 
 def _svg(bars: Sequence[tuple[str, float]]) -> str:
-    """Return a bar chart; text colours are those of the page it stands on."""
+    """Return a bar chart; white behind, so that it reads on any page."""
     height, scale = _TOP + _STEP * len(bars) + 10, _WIDTH / max((value for _, value in bars), default=1)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDTH + 80} {height}" '
-        'font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDTH + 80} {height}">',
+        "<style>text { font: 12px sans-serif }</style>",
         f'<rect width="100%" height="{height}" fill="white"/>',
-        '<text x="10" y="24" font-size="16">Processor seconds per million rows (shorter is better)</text>',
+        '<text x="10" y="24" style="font-size: 16px">Processor seconds per million rows (shorter is better)</text>',
     ]
     for place, (label, value) in enumerate(bars):
         y, colour = _TOP + _STEP * place, _colour(label)

@@ -23,7 +23,7 @@ def memory(effort: Effort) -> Outcome:
         programs = [
             at.tap(f"{parallel} in flight", (_WIDE,), max_parallel_requests=parallel) for parallel in (1, 8)
         ]
-        runs = [at.run(each, lines=rows) for each in (programs if rows <= 100_000 else programs[1:])]  # noqa: PLR2004
+        runs = [at.run(each, lines=rows) for each in (programs if rows <= 100_000 else programs[1:])]
     found = [
         (each.label, f"{run.peak_mib:,.0f}", f"{run.seconds:,.0f}", f"{run.server['bytes'] / run.seconds / _MIB:,.0f}",
          f"{run.server['most_in_flight']}")

@@ -19,6 +19,7 @@ from singer_sdk.authenticators import OAuthAuthenticator
 from singer_sdk.helpers.jsonpath import extract_jsonpath
 from singer_sdk.pagination import BaseHATEOASPaginator
 
+from benchmarks.load_server.entities import shape_named
 from tap_d365fo.edm.model import Property
 
 _TYPES = {
@@ -72,7 +73,7 @@ class EntityStream(RESTStream):
     def requests_session(self) -> requests.Session:
         """Return the SDK's session; it would forget this variable, and the server is on loopback."""
         session = super().requests_session
-        session.verify = os.environ.get("REQUESTS_CA_BUNDLE", True)
+        session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
         return session
 
     @property
@@ -82,7 +83,7 @@ class EntityStream(RESTStream):
     def get_new_paginator(self) -> NextLinkPaginator:
         return NextLinkPaginator()
 
-    def get_url_params(self, context: Any, next_page_token: Any) -> dict[str, Any] | str:
+    def get_url_params(self, context: Any, next_page_token: Any) -> dict[str, Any] | str:  # noqa: ARG002  the SDK's
         return next_page_token.query if next_page_token else {"cross-company": "true"}
 
     def parse_response(self, response: requests.Response) -> Iterable[dict[str, Any]]:
@@ -106,8 +107,6 @@ class TapVanilla(Tap):
         return [self._stream(name) for name in self.config["entities"]]
 
     def _stream(self, name: str) -> Stream:
-        from benchmarks.load_server.entities import shape_named
-
         entity_type = shape_named(name).definition.entity_type
         columns = [_column(each, entity_type.key) for each in entity_type.properties]
         stream = EntityStream(self, name=name, schema=th.PropertiesList(*columns).to_dict(), path=f"/{name}")

@@ -44,15 +44,8 @@ def small(effort: Effort) -> Outcome:
     entities = SMALL[:40] if effort.quick else SMALL
     with bench(rows={}, companies=1) as at:
         programs = [_tap(at, entities, parallel) for parallel in (1, _IN_FLIGHT)]
-        return _outcome(
-            f"{len(entities)} small entities, 200 ms a page",
-            at,
-            programs,
-            effort,
-            len(entities),
-            0.2,
-            wanted=6,
-        )
+        title = f"{len(entities)} small entities, 200 ms a page"
+        return _outcome(title, at, programs, effort, pages=len(entities), seconds=0.2, wanted=6)
 
 
 def _entity(
@@ -60,7 +53,7 @@ def _entity(
 ) -> Outcome:
     with bench(rows={_ENTITY: pages * _PAGE_ROWS}, companies=companies) as at:
         programs = [_tap(at, (_ENTITY,), parallel, page_size=_PAGE_ROWS) for parallel in (1, _IN_FLIGHT)]
-        return _outcome(title, at, programs, effort, pages, seconds, wanted=wanted)
+        return _outcome(title, at, programs, effort, pages=pages, seconds=seconds, wanted=wanted)
 
 
 def _tap(at: Bench, entities: tuple[str, ...], parallel: int, **config: Any) -> Program:
@@ -72,10 +65,10 @@ def _outcome(
     at: Bench,
     programs: list[Program],
     effort: Effort,
+    *,
     pages: int,
     seconds: float,
-    *,
-    wanted: float | None = None,
+    wanted: float | None,
 ) -> Outcome:
     """Run one request at a time and eight, and compare with as many pages at once, all the time."""
     for each in programs:

@@ -6,9 +6,9 @@ import io
 import socket
 import ssl
 import threading
+import time
 from http import HTTPStatus
 from wsgiref.handlers import format_date_time
-import time
 
 from benchmarks.load_server.service import Answer, LoadService, Request
 

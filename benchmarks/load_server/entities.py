@@ -17,10 +17,22 @@ from tap_d365fo.sandbox.definition import EntityDefinition, define, enum
 _STATUS = enum("BenchStatus", "None Open Invoiced Posted Cancelled")
 _TEMPLATES = 64
 FIRST_REC_ID = 5637144576
-_WORDS = (
-    "Wholesale Retail Net30 Domestic Export Standard Premium Renton Warehouse Freight Lease Überseehandel "
-    "Maintenance Contoso Entertainment System Consulting Services Quarterly Approved Manual"
-).split()
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_WORDS = _words(
+    """
+    Wholesale Retail Net30 Domestic Export Standard Premium Renton Warehouse Freight Lease Überseehandel
+    Maintenance Contoso Entertainment System Consulting Services Quarterly Approved Manual
+    """
+)
+
+_SUBJECTS = _words("Delivery Invoice Payment Contact Tax Inventory Fiscal Shipping Credit Project")
+_ASPECTS = _words("Group Address Amount Status Code Profile Quantity Name Date Reason")
+_TYPES = _words("s r s n d s BenchStatus r s u")
 
 _BENCH45 = """
  OrderAccountNumber:s InvoiceAccountNumber:s DeliveryAddressDescription:s PaymentTermsName:s
@@ -99,11 +111,8 @@ def _shape(name: str, key: str, spec: str) -> Shape:
 
 def _columns(count: int) -> str:
     """Return so many columns, named at F&O's length, in about F&O's mixture of types."""
-    subjects = "Delivery Invoice Payment Contact Tax Inventory Fiscal Shipping Credit Project".split()
-    aspects = "Group Address Amount Status Code Profile Quantity Name Date Reason".split()
-    types = "s r s n d s BenchStatus r s u".split()
     return " ".join(
-        f"{subjects[number % 10]}{aspects[number // 10 % 10]}Field{number:03}:{types[number % 10]}"
+        f"{_SUBJECTS[number % 10]}{_ASPECTS[number // 10 % 10]}Field{number:03}:{_TYPES[number % 10]}"
         for number in range(count)
     )
 
@@ -116,16 +125,16 @@ def _value(column: Property, definition: EntityDefinition, rng: Random) -> str:
 
 
 def _text(rng: Random) -> str:
-    words = " ".join(rng.sample(_WORDS, rng.randint(1, 3))) if rng.random() > 0.35 else ""  # noqa: PLR2004
-    return json.dumps(words + ' "A/4"' if rng.random() < 0.02 else words, ensure_ascii=False)  # noqa: PLR2004
+    words = " ".join(rng.sample(_WORDS, rng.randint(1, 3))) if rng.random() > 0.35 else ""
+    return json.dumps(words + ' "A/4"' if rng.random() < 0.02 else words, ensure_ascii=False)
 
 
 def _decimal(rng: Random) -> str:
-    return "0" if rng.random() < 0.2 else f"{rng.randint(1, 99_999)}.{rng.randint(0, 99):02}0000"  # noqa: PLR2004
+    return "0" if rng.random() < 0.2 else f"{rng.randint(1, 99_999)}.{rng.randint(0, 99):02}0000"
 
 
 def _stamp(rng: Random, *, time: str, empty_time: str) -> str:
-    if rng.random() < 0.4:  # noqa: PLR2004
+    if rng.random() < 0.4:
         return f'"1900-01-01T{empty_time}Z"'
     return f'"20{rng.randint(10, 26)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}T{time}Z"'
 
