@@ -48,6 +48,8 @@ class Asking:
     """All properties that the entity has as far as the catalog knows."""
     filter: str = ""
     selecting: bool = True
+    counting: bool = False
+    """Whether an opening page asks for the number of all rows: it tells whether cutting the read pays."""
     ordering: bool = True
     """Whether rows without a key are put in the order of their values: the server promises none of its own."""
 
@@ -82,6 +84,10 @@ class Chain:
         self.spoilt = False
         """A row could not be read: what follows is delivered, but the position stays before it."""
         self.ranged = False
+        self.rows_left: int | None = None
+        """How many rows follow, as far as an opening page told."""
+        self.is_alone = False
+        """Whether all that follows an opening page belongs to one legal entity."""
         self.hold_at: int | None = None
         """Rows after which this chain waits: beyond may lie what is just being cut off as another's range."""
         self.parked = False
@@ -144,7 +150,12 @@ class Chain:
             orderby=orderby,
             top=top or self.limit,
             skip=self.rows if self._by_offset and self.rows else None,
+            count=self._counts() and select is None,
         )
+
+    def _counts(self) -> bool:
+        opening = self._pages == 0 and self.segment.company is None and not self.segment.others_than
+        return self.asking.counting and opening and self.cursor is None and self.limit is None
 
     def read(self, answer: Answer) -> RecordBlock:
         """Read an answer to `request`; raises BrokenAnswerError where asking again may help."""
@@ -163,6 +174,8 @@ class Chain:
         """Move behind a page. Raises PagingError where the page leads nowhere."""
         self.rows += len(block)
         self._pages += 1
+        if block.page.count is not None:
+            self.rows_left = max(0, block.page.count - self.rows)
         link = block.page.next_link
         if self.limit is not None:
             self._advance_narrowly(block)

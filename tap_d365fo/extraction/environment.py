@@ -11,6 +11,7 @@ from tap_d365fo.edm.model import Property
 from tap_d365fo.errors import (
     AccessDeniedError,
     CompanyNotVisibleError,
+    D365FOError,
     EntitySetNotFoundError,
     QueryRejectedError,
     UnreadablePageError,
@@ -56,6 +57,7 @@ class Environment:
         self._companies: tuple[str, ...] | None = None
         self._in_sight: dict[str, bool] = {}
         self._asked = False
+        self._asking = False
 
     def companies(self) -> tuple[str, ...] | None:
         """Return the legal entities that the service user sees, lower case, in the server's order.
@@ -68,6 +70,18 @@ class Environment:
                 self._asked = True
             return self._companies
 
+    def ask_for_companies(self) -> None:
+        """Begin to read the list of legal entities, so that it is there when a read wants to be cut."""
+        if not self._asked and not self._asking:
+            self._asking = True
+            threading.Thread(target=self._ask_quietly, name="companies", daemon=True).start()
+
+    def _ask_quietly(self) -> None:
+        try:
+            self.companies()
+        except D365FOError as exc:
+            logger.debug("The list of legal entities did not come ahead: %s", exc)  # who needs it asks again
+
     def _legal_entities(self) -> tuple[str, ...] | None:
         key = (_LEGAL_ENTITY_ID,)
         asking = Asking(
@@ -75,7 +89,7 @@ class Environment:
             service_root=self.config.service_root,
             key=key,
             shape=RecordShape(columns=key, key=key),
-            page_size=PageSize(self.config.page_size, columns=1),
+            page_size=PageSize(10_000, columns=1),
             known_names=frozenset({_LEGAL_ENTITY_ID.name}),
         )
         chain, fetcher = Chain(asking, Segment()), Fetcher(self.session, asking)

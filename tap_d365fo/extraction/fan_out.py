@@ -69,7 +69,9 @@ def by_key_range(chain: Chain, environment: Environment, *, pieces: int, page_ro
     """
     segment, cursor = chain.segment, chain.cursor
     filter_text = segment.filter(chain.asking.key, at=cursor, also=chain.asking.filter)
-    count = _count(Query(chain.asking.entity_set, filter=filter_text), environment) or 0
+    count = chain.rows_left
+    if count is None:
+        count = _count(Query(chain.asking.entity_set, filter=filter_text), environment) or 0
     pieces = min(pieces, count // (2 * page_rows))
     if pieces < 2 or count < PAGES_WORTH_RANGING * page_rows or chain.finished:  # noqa: PLR2004  two parts at least
         return []

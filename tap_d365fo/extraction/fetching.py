@@ -23,6 +23,8 @@ from tap_d365fo.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tap_d365fo.extraction.chain import Asking, Chain
     from tap_d365fo.extraction.records import RecordBlock
     from tap_d365fo.odata.keyset import Cursor
@@ -64,7 +66,7 @@ class Fetcher:
                 if not self._shorten() and not chain.shorten():
                     raise
             except QueryRejectedError as exc:
-                if not (self._without_missing(exc) or chain.fall_back_to_link() or self._without_order()):
+                if not any(give_up() for give_up in self._concessions(chain, exc)):
                     raise
             except UnreadablePageError as exc:
                 if not chain.narrow():
@@ -73,6 +75,15 @@ class Fetcher:
         self._notice_columns(block)
         chain.advance(block)
         return block, None
+
+    def _concessions(self, chain: Chain, exc: QueryRejectedError) -> tuple[Callable[[], bool], ...]:
+        """What can be given up when a query is rejected, in order; each says whether there was something."""
+        return (
+            lambda: self._without_missing(exc),
+            self._without_count,
+            chain.fall_back_to_link,
+            self._without_order,
+        )
 
     def _shorten(self) -> bool:
         with self._lock:
@@ -95,6 +106,11 @@ class Fetcher:
             self._asking.entity_set,
         )
         return True
+
+    def _without_count(self) -> bool:
+        with self._lock:
+            counted, self._asking.counting = self._asking.counting, False
+        return counted
 
     def _without_missing(self, exc: QueryRejectedError) -> bool:
         """Drop a column that the environment no longer has, unless the read depends on it."""

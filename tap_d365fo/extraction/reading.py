@@ -125,12 +125,15 @@ class Reading:
             shape=shape,
             page_size=PageSize(environment.config.page_size, columns=len(shape.columns)),
             known_names=frozenset(each.name for each in self._entity.properties),
+            counting=environment.config.max_parallel_requests > 1 and not plan.only,
             filter=all_of(grouped(options.filter or ""), plan.also) if plan.also else options.filter or "",
         )
         self._fetcher = Fetcher(environment.session, self._asking)
         self._pages: queue.SimpleQueue[_Page | D365FOError | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._open = 0
+        self._cutting = 0
+        self._deferred: list[tuple[int, Segment]] = []
         self._ids = 0
         self._failures: list[D365FOError] = []
         self._pending: dict[int, Segment] = {}
@@ -207,7 +210,8 @@ class Reading:
             progress = (
                 None  # nothing tells a target which rows it has: a version of their own for each attempt
             )
-        self.resumed = progress is not None and bool(progress.segments)
+        # A full read with nothing left has still to say that it is whole.
+        self.resumed = progress is not None and (key is None or bool(progress.segments))
         if not self.resumed:
             upper = windows.upper_bound(self._environment, bookmark) if key else None
             progress = Progress(self._environment.started_ms, upper)
@@ -216,6 +220,8 @@ class Reading:
         return bookmark
 
     def _first_segments(self) -> list[Segment]:
+        if self._entity.is_company_scoped:
+            self._environment.ask_for_companies()
         if self.plan.only:
             return list(self.plan.only)
         if self.resumed and self._bookmark.progress:
@@ -228,8 +234,12 @@ class Reading:
             self._ids += 1
             return self._ids
 
-    def _launch(self, segment_id: int, segment: Segment, *, long: bool = False) -> None:
+    def _launch(self, segment_id: int, segment: Segment, *, opened: Chain | None = None) -> None:
+        """Start a chain; one that goes on where an opening page ended may be cut into ranges at once."""
         chain = Chain(self._asking, segment)
+        long = opened is not None and segment.company is not None and segment.after is not None
+        if opened is not None and long:
+            chain.rows_left = opened.rows_left if opened.is_alone else None
         with self._lock:
             self._open += 1
         if long and chain.worth_ranging():
@@ -276,6 +286,7 @@ class Reading:
         if chain.finished or block is None or not len(block) or not self._entity.is_company_scoped:
             return {}
         segments = by_company(chain, block, self._environment)
+        chain.is_alone = sum(each.company is not None for each in segments) == 1
         return {self._numbered(): segment for segment in segments}
 
     def _push(
@@ -286,7 +297,10 @@ class Reading:
             self._environment.scheduler.hold(self._lane, block.page.size)
         self._pages.put(_Page(segment_id, block, left, children, spoilt=chain.spoilt))
         for child_id, segment in children.items():
-            self._launch(child_id, segment, long=segment.company is not None and segment.after is not None)
+            if segment.others_than and self._cutting:
+                self._defer(child_id, segment)
+            else:
+                self._launch(child_id, segment, opened=chain)
         if not children and block is not None and chain.worth_ranging():
             self._range(segment_id, chain)
 
@@ -299,12 +313,17 @@ class Reading:
             # Each range will be two pages at least, so these two are the chain's own whatever is cut.
             page_rows = self._asking.page_size.rows
             chain.hold_at = chain.rows + 2 * page_rows
+            self._cutting += 1
             self._open += 1
-            free = self._environment.config.max_parallel_requests - self._open + 2
 
         def cut() -> None:
             try:
-                segments = by_key_range(chain, self._environment, pieces=free, page_rows=page_rows)
+                segments = by_key_range(
+                    chain,
+                    self._environment,
+                    pieces=self._environment.config.max_parallel_requests,
+                    page_rows=page_rows,
+                )
                 children = {self._numbered(): segment for segment in segments}
                 if children:
                     self._pages.put(_Page(segment_id, None, chain.segment, children))
@@ -318,12 +337,23 @@ class Reading:
 
         threading.Thread(target=cut, name="ranges", daemon=True).start()
 
+    def _defer(self, segment_id: int, segment: Segment) -> None:
+        """Let a part that is likely empty wait while probes want all the places there are."""
+        with self._lock:
+            self._open += 1
+            self._deferred.append((segment_id, segment))
+
     def _release(self, segment_id: int, chain: Chain) -> None:
         with self._lock:
+            self._cutting -= 1
+            deferred, self._deferred = self._deferred, []
             chain.hold_at = None
             parked, chain.parked = chain.parked, False
         if parked:
             self._environment.scheduler.submit(self._lane, lambda: self._step(segment_id, chain))
+        for deferred_id, segment in deferred:
+            self._launch(deferred_id, segment)
+            self._closed()
 
     def _met_unreadable(self, chain: Chain, row: UnreadableRow) -> None:
         self.unreadable.append(row)

@@ -24,6 +24,7 @@ _LONE_SURROGATE = re.compile(
 class _Envelope(msgspec.Struct):
     value: list[msgspec.Raw]
     next_link: str | None = msgspec.field(name="@odata.nextLink", default=None)
+    count: int | str | None = msgspec.field(name="@odata.count", default=None)
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
@@ -37,6 +38,8 @@ class Page:
     """The whole body, compact: no white space between tokens."""
     records: list[msgspec.Raw]
     next_link: str | None
+    count: int | None = None
+    """How many rows there are in all, where that was asked for."""
 
     @property
     def size(self) -> int:
@@ -52,7 +55,8 @@ def read_page(body: bytes, *, content_type: str = "") -> Page:
     """
     body = _compact(body.removeprefix(BOM_UTF8), content_type)
     envelope = _envelope(body)
-    return Page(body, envelope.value, envelope.next_link or None)
+    count = int(envelope.count) if str(envelope.count).isdigit() else None  # type: ignore[arg-type]  # text of digits
+    return Page(body, envelope.value, envelope.next_link or None, count)
 
 
 def _compact(body: bytes, content_type: str) -> bytes:

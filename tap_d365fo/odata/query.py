@@ -45,6 +45,8 @@ class Query:
     orderby: tuple[str, ...] = ()
     top: int | None = None
     skip: int | None = None
+    count: bool = False
+    """Ask for the number of all rows that pass the filter: a full count, so not on every page."""
 
     def options(self) -> list[tuple[str, str]]:
         """Return the system query options in a fixed order, unencoded."""
@@ -54,6 +56,7 @@ class Query:
             ("$orderby", ",".join(self.orderby)),
             ("$skip", "" if self.skip is None else str(self.skip)),
             ("$top", "" if self.top is None else str(self.top)),
+            ("$count", "true" if self.count else ""),
         ]
         return [("cross-company", "true"), *((name, value) for name, value in candidates if value)]
 
