@@ -20,7 +20,7 @@ from pathlib import Path
 from environments import ROOT, environment
 
 WORK = ROOT / ".demo"
-DATABASE = WORK / "fno.duckdb"
+DATABASE = WORK / "warehouse.duckdb"
 ENTITIES = [
     "CustomersV3",
     "VendorsV2",
@@ -130,7 +130,7 @@ def run(tap: Path, target: Path, variables: dict[str, str]) -> Counter[str]:
     command += ["--state", str(state)] if state.exists() else []
     settings = {
         "filepath": str(DATABASE),
-        "database_name": "fno",
+        "database_name": "warehouse",
         "default_target_schema": "fno",
         "batch_size_rows": 5000,
     }

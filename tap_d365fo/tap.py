@@ -291,3 +291,7 @@ def main() -> None:
 def _fail(exc: Exception) -> NoReturn:
     logging.getLogger("tap-d365fo").error("%s", exc)
     raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -228,7 +228,7 @@ def _as_sent(page: Page, names: Collection[str]) -> list[memoryview] | None:
         return _cut_etags(page.records)
     views = [memoryview(raw) for raw in page.records]
     # Raw bytes are compared as integers: 0x7B is an opening brace.
-    return [view[1:-1] for view in views] if all(view[0] == _BRACE for view in views) else None  # type: ignore[comparison-overlap]
+    return [view[1:-1] for view in views] if all(view[0] == _BRACE for view in views) else None
 
 
 def _cut_etags(records: Sequence[msgspec.Raw]) -> list[memoryview] | None:

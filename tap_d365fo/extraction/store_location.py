@@ -1,55 +1,82 @@
-"""Where a change store lies: a local folder, or a place behind fsspec that is fetched and put back."""
+"""Where a change store lies: a local folder, or a place behind fsspec that is fetched and put back.
+
+A local store is one run's alone by SQLite's own lock, which dies with the process. Object storage has no such
+lock, so two things stand in for it:
+
+- a lock object with owner and end, renewed while a run works. It is a courtesy that spares the second run its
+  work: clocks differ, two runs may write it in the same moment, and after a kill it stands until its end.
+- the guard, which decides: what is put back replaces only the very file that was fetched.
+
+A file is put in one call, which object storage (s3, abfs, gs) takes whole or not at all.
+"""
 
 from __future__ import annotations
 
-import re
+import contextlib
+import json
+import os
+import random
+import socket
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
+from urllib.parse import quote, urlsplit
+from urllib.request import url2pathname
 
-from tap_d365fo.errors import ChangeStoreError
+from tap_d365fo.errors import ChangeStoreError, D365FOError
+from tap_d365fo.transport.clock import Clock
 
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterator
+LOCK_SECONDS = 300
+"""How long a lock object stands without being renewed: what a run waits at most after one was killed."""
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_VERSION_KEYS = ("ETag", "etag", "generation", "mtime", "LastModified", "last_modified", "created", "size")
+_RENEW_SECONDS = 60
+_HEADER_BYTES = 100
+"""SQLite's file header. It carries our mark of the generation (`user_version`), so no two versions share it."""
+
+
+class StoreFile(Protocol):
+    """The local file of a store while a run holds it."""
+
+    path: Path
+    is_shared: bool
+    """Whether other processes may open this very file, so that it needs SQLite's lock."""
+
+    def renew(self) -> None:
+        """Say that the run still works on the store."""
+        ...
+
+    def save(self) -> None:
+        """Bring the committed file to where the next run finds it."""
+        ...
 
 
 @dataclass(slots=True)
-class StoreFile:
-    """The local file of a store, and how it gets back to where it came from."""
+class LocalFile:
+    """A file that is where it belongs."""
 
     path: Path
-    remote: Any = None
-    """An fsspec file system, None for a local folder."""
-    remote_path: str = ""
-    fetched: dict[str, str] | None = None
+    is_shared: bool = True
 
-    def saved(self, connection: sqlite3.Connection) -> None:
-        """Put a committed store back; raises ChangeStoreError where another run has put one since."""
-        if self.remote is None:
-            return
-        if _version(self.remote, self.remote_path) != self.fetched:
-            raise ChangeStoreError(
-                f"The change store {self.remote_path} was changed by another run meanwhile; it was not overwritten.",
-                remedy="Let one run at a time use a store; the next run starts from the state it is given.",
-            )
-        connection.rollback()  # nothing is pending after a commit; this frees the file for reading
-        self.remote.put_file(str(self.path), self.remote_path)
-        connection.execute("BEGIN EXCLUSIVE")
-        self.fetched = _version(self.remote, self.remote_path)
+    def renew(self) -> None:
+        """Do nothing: SQLite's lock needs no renewal."""
+
+    def save(self) -> None:
+        """Do nothing: what is committed is saved."""
 
 
 @contextmanager
-def locate(location: str, stream: str) -> Iterator[StoreFile]:
-    """Yield the file of a stream's store below a folder or URL, made if need be."""
-    name = f"{stream}.sqlite"
-    if not _URL.match(location):
-        folder = Path(location)
+def locate(location: str, stream: str, *, clock: Clock, rng: random.Random) -> Iterator[StoreFile]:
+    """Yield the file of a stream's store below a folder or URL, made if need be.
+
+    Raises ChangeStoreError where the place cannot be used, or another run holds it.
+    """
+    name = f"{quote(stream, safe='')}.sqlite"
+    folder = _local_folder(location)
+    if folder is not None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
@@ -57,34 +84,155 @@ def locate(location: str, stream: str) -> Iterator[StoreFile]:
                 f"The folder of the change store cannot be made: {exc}.",
                 remedy="Check the setting change_store.",
             ) from exc
-        yield StoreFile(folder / name)
+        yield LocalFile(folder / name)
         return
-    with tempfile.TemporaryDirectory(prefix="tap-d365fo-") as folder_name:
-        yield _fetched(location, name, Path(folder_name))
+    with tempfile.TemporaryDirectory(prefix="tap-d365fo-") as copies:
+        remote, path = _remote(location, name)
+        lock = _Lock(remote, path, clock, owner=f"{socket.gethostname()}:{os.getpid()}:{rng.getrandbits(64):x}")
+        lock.take()
+        try:
+            yield _fetched(remote, path, Path(copies) / name, lock)
+        finally:
+            lock.release()
 
 
-def _fetched(location: str, name: str, folder: Path) -> StoreFile:
+def _local_folder(location: str) -> Path | None:
+    if "://" not in location:
+        return Path(location)
+    if location.lower().startswith("file://"):
+        return Path(url2pathname(urlsplit(location).path))
+    return None
+
+
+# -- behind fsspec ------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _RemoteFile:
+    path: Path
+    remote: Any
+    remote_path: str
+    lock: _Lock
+    fetched: bytes | None
+    """The header that the file had when it was fetched, None where there was none."""
+    is_shared: bool = False
+
+    def renew(self) -> None:
+        self.lock.renew()
+
+    def save(self) -> None:
+        with _reaching(f"Putting back the change store {self.remote_path}"):
+            found = _header(self.remote, self.remote_path)
+            if found not in (None, self.fetched):
+                raise ChangeStoreError(
+                    f"The change store {self.remote_path} was changed by another run meanwhile; it was not overwritten.",
+                    remedy="Let one run at a time use a store; the next run starts from the state it is given.",
+                )
+            self.remote.put_file(str(self.path), self.remote_path)
+        with self.path.open("rb") as file:
+            self.fetched = file.read(_HEADER_BYTES)
+
+
+@dataclass(slots=True)
+class _Lock:
+    """A lock object beside a store: who works on it, and until when that is believed."""
+
+    remote: Any
+    store: str
+    clock: Clock
+    owner: str
+    renewed: float = field(default=0.0, init=False)
+
+    def take(self) -> None:
+        """Write the lock; raises ChangeStoreError where another run's stands."""
+        with _reaching(f"Locking the change store {self.store}"):
+            found = self._read()
+            if found is not None and found[1] > self.clock.now():
+                raise self._taken(found)
+            self._write()
+            found = self._read()
+            if found is not None and found[0] != self.owner:
+                raise self._taken(found)
+
+    def renew(self) -> None:
+        if self.clock.monotonic() - self.renewed < _RENEW_SECONDS:
+            return
+        # A courtesy that cannot be written costs another run's time, not this one's work.
+        with contextlib.suppress(ChangeStoreError), _reaching(f"Locking the change store {self.store}"):
+            self._write()
+
+    def release(self) -> None:
+        with contextlib.suppress(ChangeStoreError), _reaching(f"Releasing the change store {self.store}"):
+            found = self._read()
+            if found is not None and found[0] == self.owner:
+                self.remote.rm_file(self._path)
+
+    @property
+    def _path(self) -> str:
+        return f"{self.store}.lock"
+
+    def _taken(self, found: tuple[str, datetime]) -> ChangeStoreError:
+        owner, until = found
+        return ChangeStoreError(
+            f"The change store {self.store} is in use by another run ({owner.rpartition(':')[0]}).",
+            remedy="Wait for that run to end: two runs of one stream cannot share a store. If it was killed, "
+            f"its lock ends at {until.isoformat(timespec='seconds')}.",
+        )
+
+    def _write(self) -> None:
+        until = self.clock.now() + timedelta(seconds=LOCK_SECONDS)
+        text = json.dumps({"owner": self.owner, "until": until.isoformat()})
+        self.remote.pipe_file(self._path, text.encode())
+        self.renewed = self.clock.monotonic()
+
+    def _read(self) -> tuple[str, datetime] | None:
+        """Return owner and end; None without a lock, or where what stands there is none of ours."""
+        self.remote.invalidate_cache()
+        try:
+            found = json.loads(self.remote.cat_file(self._path))
+            until = datetime.fromisoformat(found["until"])
+            return None if until.tzinfo is None else (str(found["owner"]), until)
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            return None
+
+
+def _remote(location: str, name: str) -> tuple[Any, str]:
     import fsspec  # noqa: PLC0415  only remote stores need it
 
-    try:
+    with _reaching(f"Reaching the change store at {location}"):
         remote, root = fsspec.core.url_to_fs(location)
-        path = f"{root.rstrip('/')}/{name}"
-        remote.makedirs(root, exist_ok=True)
-        version = _version(remote, path)
-        if version is not None:
-            remote.get_file(path, str(folder / name))
-    except (OSError, ImportError, ValueError) as exc:
+    return remote, f"{root.rstrip('/')}/{name}"
+
+
+def _fetched(remote: Any, path: str, copy: Path, lock: _Lock) -> StoreFile:
+    with _reaching(f"Fetching the change store {path}"):
+        remote.invalidate_cache()
+        try:
+            remote.get_file(path, str(copy))
+        except FileNotFoundError:
+            copy.unlink(missing_ok=True)  # drivers open the copy before they look
+            return _RemoteFile(copy, remote, path, lock, None)
+    with copy.open("rb") as file:
+        return _RemoteFile(copy, remote, path, lock, file.read(_HEADER_BYTES))
+
+
+def _header(remote: Any, path: str) -> bytes | None:
+    remote.invalidate_cache()
+    try:
+        return bytes(remote.cat_file(path, start=0, end=_HEADER_BYTES))
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def _reaching(doing: str) -> Iterator[None]:
+    """Translate what goes wrong behind a URL."""
+    try:
+        yield
+    except D365FOError:
+        raise
+    except Exception as exc:  # the drivers of fsspec share no base class for what a store's service answers
         raise ChangeStoreError(
-            f"The change store at {location} cannot be reached: {exc}.",
+            f"{doing} failed: {exc or type(exc).__name__}.",
             remedy="Check the URL and its credentials, and that its package (s3fs, adlfs, gcsfs) is installed.",
         ) from exc
-    return StoreFile(folder / name, remote, path, version)
-
-
-def _version(remote: Any, path: str) -> dict[str, str] | None:
-    """Return what tells one stored file from another, None where there is none."""
-    remote.invalidate_cache()
-    if not remote.exists(path):
-        return None
-    found = remote.info(path)
-    return {key: str(found[key]) for key in _VERSION_KEYS if key in found}

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from tap_d365fo.extraction.entity import DataEntity
     from tap_d365fo.extraction.environment import Environment
 
-SEQUENCE_OVERLAP = 1000
-"""Numbers re-read before a bookmark of method `sequence`: RecIds are handed out in blocks per server, so
-that a row with a lower number may be committed later (facts section 5.2)."""
+SEQUENCE_OVERLAP = 250
+"""Numbers re-read before a bookmark of method `sequence`, unless the look-back is 0: RecIds are handed out in
+blocks per server, so that a row with a lower number may be committed later (facts section 5.2)."""
 
 NAMES_IN_ONE_FILTER = 40
 """Legal entities excluded in one filter, so that its URL stays short."""
@@ -81,7 +81,7 @@ def _windows(entity: DataEntity, environment: Environment, bookmark: Bookmark) -
             start = environment.config.start_date if entity.method == "timestamp" else None
             return Window(column, lower=_stamp(start), upper=upper, keep_empty=True) if start else None
         if isinstance(value, int):
-            return Window(column, lower=str(value - SEQUENCE_OVERLAP))
+            return Window(column, lower=str(value - (SEQUENCE_OVERLAP if environment.config.lookback_seconds else 0)))
         overlap = timedelta(seconds=environment.config.lookback_seconds)
         return Window(column, lower=_stamp(_instant(value) - overlap), upper=upper)
 
