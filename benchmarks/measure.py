@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +28,7 @@ class Run:
     peak_mib: float
     lines: int
     bytes: int
-    tail: bytes = b""
+    tail: str = ""
     """The end of the output, where the last STATE stands."""
     server: Mapping[str, Any] = field(default_factory=dict)
     """What the load server counted meanwhile, and its own processor seconds."""
@@ -51,33 +53,50 @@ def run(
 ) -> Run:
     """Run a program, taking its output off a pipe as fast as it comes; raises ProgramFailed.
 
-    `keep` is where the output goes; without it, it is thrown away. The peak is that of the program alone as
-    long as it is above this process's own: the kernel counts from before the program is loaded.
+    `keep` is where the output goes; without it, it is thrown away. A small process of its own does the work,
+    because the kernel counts a parent's memory as the child's until the program is loaded.
     """
     log = log or cwd / "stderr.log"
+    asked = {"command": command, "cwd": str(cwd), "keep": str(keep or os.devnull), "log": str(log)}
+    small = [sys.executable, "-S", "-E", __file__, json.dumps(asked)]
+    told = json.loads(subprocess.run(small, env=dict(env), stdout=subprocess.PIPE, check=True).stdout)
+    if status := told.pop("status"):
+        tail = log.read_text(errors="replace")[-2000:]
+        raise ProgramFailed(f"{' '.join(command[:6])} ended with {status}:\n{tail}")
+    return Run(**told)
+
+
+def _spawn(command: Sequence[str], cwd: str, keep: str, log: str) -> dict[str, Any]:
+    """Run a program from the small process, and return what was measured."""
     began = time.monotonic()
-    with log.open("wb") as errors, (keep or Path(os.devnull)).open("wb") as output:
-        process = subprocess.Popen(command, env=dict(env), cwd=cwd, stdout=subprocess.PIPE, stderr=errors)
+    with Path(log).open("wb") as errors, Path(keep).open("wb") as output:
+        process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=errors)
         assert process.stdout is not None
         fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         lines, size, tail = 0, 0, b""
         while part := os.read(process.stdout.fileno(), _PIPE_BYTES):
             lines += part.count(b"\n")
             size += len(part)
-            tail = (tail + part)[-_TAIL_BYTES:] if len(part) < _TAIL_BYTES else part[-_TAIL_BYTES:]
-            if keep:
+            tail = (tail + part[-_TAIL_BYTES:])[-_TAIL_BYTES:]
+            if keep != os.devnull:
                 output.write(part)
-        process.stdout.close()
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        tail = log.read_text(errors="replace")[-2000:]
-        raise ProgramFailed(f"{' '.join(command[:6])} ended with {process.returncode}:\n{tail}")
-    cpu = usage.ru_utime + usage.ru_stime
-    return Run(seconds, cpu, usage.ru_maxrss / _KIB_PER_MIB, lines, size, tail)
+    return {
+        "status": os.waitstatus_to_exitcode(status),
+        "seconds": seconds,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "peak_mib": usage.ru_maxrss / _KIB_PER_MIB,
+        "lines": lines,
+        "bytes": size,
+        "tail": tail.decode("utf-8", "replace"),
+    }
 
 
 def median_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
     """Return the median of the ratios pair by pair: what is left of a machine whose speed drifts."""
     return median(over / under for over, under in zip(numerators, denominators, strict=True))
+
+
+if __name__ == "__main__":
+    print(json.dumps(_spawn(**json.loads(sys.argv[1]))))

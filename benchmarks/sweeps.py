@@ -77,7 +77,7 @@ def _sweep(at: Bench, entity: str, store: Path, *, state: dict[str, Any] | None 
 
 
 def _state(run: Run) -> dict[str, Any]:
-    lines = [each for each in run.tail.splitlines() if each.startswith(b'{"type":"STATE"')]
+    lines = [each for each in run.tail.splitlines() if each.startswith('{"type":"STATE"')]
     value: dict[str, Any] = json.loads(lines[-1])["value"]
     return value
 
