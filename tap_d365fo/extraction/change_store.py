@@ -38,8 +38,10 @@ SCHEMA_VERSION = 2
 
 _CACHE_KIB = 32 * 1024
 _BATCH = 10_000
-_LOOKUP = 1_000
-"""Keys of one query: below every build's limit of host parameters, the one of old builds included in part."""
+_LOOKUP = 900
+"""Keys of one query: builds of SQLite before 3.32 take 999 parameters."""
+_WORTH_SHRINKING = 256
+"""Free pages (of 4 KiB) below which a file is left as it is."""
 
 _TABLES = """
 CREATE TABLE identity (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -220,7 +222,8 @@ class Draft:
         company_id = self._company(company)
         after = 0
         while rows := self._connection.execute(
-            "SELECT id FROM rows WHERE id > ? AND company = ? ORDER BY id LIMIT ?", (after, company_id, _BATCH)
+            "SELECT id FROM rows WHERE id > ? AND company = ? ORDER BY id LIMIT ?",
+            (after, company_id, _BATCH),
         ).fetchall():
             self._drop([row_id for (row_id,) in rows])
             after = rows[-1][0]
@@ -236,6 +239,7 @@ class Draft:
             self._connection.execute("DELETE FROM rows WHERE id > ?", (self._last,))
         self._seen = bytearray(self._last // 8 + 1)
         self._seen_counts.clear()
+        self._unseen_are_listed = False
         self._replaces = True
 
     def commit(self, meta: Mapping[str, Any]) -> int:
@@ -273,7 +277,7 @@ class Draft:
         """Give back the room of a dropped journal, where it is more than a third of the file."""
         (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
         (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
-        if free > pages // 3:
+        if free > max(pages // 3, _WORTH_SHRINKING):
             with contextlib.suppress(sqlite3.OperationalError):  # no room for the copy: some other time
                 self._connection.execute("VACUUM")
 
@@ -289,6 +293,7 @@ class Draft:
         """Return id and fingerprint of the remembered ones among keys."""
         if self._appends:
             self._index()
+        wanted = set(keys)  # keys that share a hash come along unasked
         found: dict[bytes, tuple[int, bytes]] = {}
         for start in range(0, len(keys), _LOOKUP):
             hashes = [_hash(key) for key in keys[start : start + _LOOKUP]]
@@ -297,7 +302,9 @@ class Draft:
                 f"SELECT id, company, key, print FROM rows WHERE hash IN ({marks})",  # noqa: S608  question marks
                 hashes,
             )
-            found.update((key, (row_id, print_)) for row_id, of, key, print_ in rows if of == company_id)
+            for row_id, of_company, key, print_ in rows:
+                if of_company == company_id and key in wanted:
+                    found[key] = (row_id, print_)
         return found
 
     def _mark(self, row_id: int, company_id: int) -> None:
@@ -315,7 +322,10 @@ class Draft:
         self._moved = True
         self._connection.executemany(
             "INSERT INTO rows VALUES (?, ?, ?, ?, ?)",
-            [(first + place, company_id, _hash(key), key, print_) for place, (key, print_) in enumerate(rows)],
+            [
+                (first + place, company_id, _hash(key), key, print_)
+                for place, (key, print_) in enumerate(rows)
+            ],
         )
 
     def _put(self, company_id: int, prints: Mapping[bytes, bytes]) -> None:
@@ -402,17 +412,17 @@ def _hash(key: bytes) -> int:
 @contextmanager
 def _connected(file: StoreFile) -> Iterator[sqlite3.Connection]:
     """Yield a connection that holds the file for this process alone; SQLite's errors become ours."""
-    connection = sqlite3.connect(file.path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
-        if file.is_shared:
-            # Held across transactions; the system lets go of it when the process dies.
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        yield connection
+        with contextlib.closing(
+            sqlite3.connect(file.path, timeout=0, isolation_level=None, check_same_thread=False)
+        ) as connection:  # closing rolls back what is not committed
+            if file.is_shared:
+                # Held across transactions; the system lets go of it when the process dies.
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            yield connection
     except sqlite3.Error as exc:
         raise _told(exc, file.path) from exc
-    finally:
-        connection.close()  # what is not committed is rolled back
 
 
 _TOLD: tuple[tuple[re.Pattern[str], str, str], ...] = (

@@ -88,7 +88,9 @@ def locate(location: str, stream: str, *, clock: Clock, rng: random.Random) -> I
         return
     with tempfile.TemporaryDirectory(prefix="tap-d365fo-") as copies:
         remote, path = _remote(location, name)
-        lock = _Lock(remote, path, clock, owner=f"{socket.gethostname()}:{os.getpid()}:{rng.getrandbits(64):x}")
+        lock = _Lock(
+            remote, path, clock, owner=f"{socket.gethostname()}:{os.getpid()}:{rng.getrandbits(64):x}"
+        )
         lock.take()
         try:
             yield _fetched(remote, path, Path(copies) / name, lock)
@@ -125,7 +127,8 @@ class _RemoteFile:
             found = _header(self.remote, self.remote_path)
             if found not in (None, self.fetched):
                 raise ChangeStoreError(
-                    f"The change store {self.remote_path} was changed by another run meanwhile; it was not overwritten.",
+                    f"The change store {self.remote_path} was changed by another run meanwhile "
+                    "and was not overwritten.",
                     remedy="Let one run at a time use a store; the next run starts from the state it is given.",
                 )
             self.remote.put_file(str(self.path), self.remote_path)
