@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.measure import Run, median_ratio
+from benchmarks.measure import ProgramFailed, Run, median_ratio
 from benchmarks.outcome import Effort, Figure, Outcome, Table, numbers
 from benchmarks.programs import Bench, Program, bench
 
@@ -69,6 +69,9 @@ def _round(at: Bench, entity: str, *, changed: float, deleted: float) -> tuple[R
     first = at.run(_sweep(at, entity, store))
     told = at.server.change(entity, changed=changed, deleted=deleted)
     later = at.run(_sweep(at, entity, store, state=_state(first)), lines=sum(told.values()))
+    if later.lines > first.lines // 2:
+        log = (at.folder / "stderr.log").read_text()
+        raise ProgramFailed(f"A later sweep read everything again:\n{log[-2000:]}")
     return full, first, later
 
 
