@@ -77,7 +77,7 @@ class TapD365FO(Tap):
         self._extractor: Extractor | None = None
         self._settings: Config | None = None
         self.failures: dict[str, D365FOError] = {}
-        given = None if self._entries is None else Catalog.from_dict({"streams": self._entries})
+        given = None if self._entries is None else _singer_catalog(self._entries)
         try:
             super().__init__(config=config, catalog=given, state=state, **kwargs)
         except ConfigValidationError:
@@ -249,13 +249,25 @@ def _selected(catalog: Any) -> list[dict[str, Any]] | None:
     return selected_entries(document)
 
 
+def _singer_catalog(entries: list[dict[str, Any]]) -> Catalog:
+    """Return the SDK's form of catalog entries; raises CatalogError where they are no such entries."""
+    try:
+        return Catalog.from_dict({"streams": entries})
+    except (KeyError, TypeError, AttributeError, ValueError) as exc:
+        raise CatalogError(
+            f"The catalog is not one of Singer's: an entry has no usable {exc}.",
+            remedy="Run discovery again, and edit its output only where the documentation says so.",
+        ) from exc
+
+
 def _is_selected(entry: dict[str, Any]) -> bool:
     return any(each["metadata"].get("selected") for each in entry["metadata"] if not each["breadcrumb"])
 
 
 def _bookmarks(state: Any) -> dict[str, Any]:
     """Return a state's bookmarks by stream; raises StateError where it is no state."""
-    bookmarks = (state or {}).get("bookmarks", {}) if isinstance(state or {}, dict) else None
+    state = {} if state is None else state
+    bookmarks = state.get("bookmarks", {}) if isinstance(state, dict) else None
     if not isinstance(bookmarks, dict) or not all(_is_stream_state(each) for each in bookmarks.values()):
         raise StateError(
             "The state is not a Singer state of this tap: `bookmarks` must map stream names to objects.",
