@@ -11,7 +11,7 @@ import difflib
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -26,10 +26,21 @@ METHODS = ("timestamp", "sequence", "sweep", "full", "package")
 ENTITY_OPTIONS = ("method", "replication_key", "filter", "data_project", "skip_unreadable_rows")
 DEFAULT_AUTHORITY = "https://login.microsoftonline.com"
 
+_PEM = "-----BEGIN"
 _HTTPS_PORT = 443
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9-]+)+")
-_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})+")
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\]")
+_NAMESPACE = re.compile(r"/namespaces/[a-z0-9_.{}-]+(?=/|$)")
+"""What stands between host and `/data` on premises, and in stand-alone Human Resources."""
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_MOMENT = re.compile(
+    r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"([Tt ](?P<time>[0-9]{2}:[0-9]{2}(:[0-9]{2})?)(\.(?P<fraction>[0-9]+))?)?"
+    r"\s?(?P<offset>[Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?"
+)
+"""A date or date-time as schedulers, forms and people write it; every Python reads it alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +75,7 @@ SETTINGS: tuple[Setting, ...] = (
         "tenant_id",
         "string",
         "Tenant",
-        "The Microsoft Entra tenant of the environment: its GUID or a verified domain.",
+        "The Microsoft Entra tenant of your environment: its GUID or a verified domain.",
         required=True,
         examples=("contoso.onmicrosoft.com",),
     ),
@@ -79,7 +90,7 @@ SETTINGS: tuple[Setting, ...] = (
         "client_secret",
         "string",
         "Client secret",
-        "The value (not the id) of a client secret; required unless you give another credential.",
+        "The value (not the id) of your client secret; required unless you give another credential.",
         secret=True,
         group="Credential",
     ),
@@ -87,7 +98,7 @@ SETTINGS: tuple[Setting, ...] = (
         "client_certificate",
         "string",
         "Client certificate",
-        "A certificate with its private key instead of a secret: PEM text, or the path of a PEM or PFX file.",
+        "Your certificate with its private key instead of a secret: PEM text, or the path of a PEM or PFX file.",
         secret=True,
         group="Credential",
     ),
@@ -103,14 +114,14 @@ SETTINGS: tuple[Setting, ...] = (
         "federated_token_file",
         "string",
         "Federated token file",
-        "The path of an OIDC token file: workload identity federation instead of a secret.",
+        "The path of your OIDC token file: workload identity federation instead of a secret.",
         group="Credential",
     ),
     Setting(
         "authority",
         "string",
         "Entra authority",
-        "The host of Microsoft Entra; change it for a sovereign cloud only.",
+        "The host of Microsoft Entra; you change it for a sovereign cloud only.",
         default=DEFAULT_AUTHORITY,
         examples=("https://login.microsoftonline.us",),
     ),
@@ -137,7 +148,7 @@ SETTINGS: tuple[Setting, ...] = (
         "start_date",
         "date-time",
         "Start date",
-        "The lower bound of time-stamp incremental streams that have no bookmark yet.",
+        "From when on you want time-stamp incremental streams that have no bookmark yet.",
         group="What to read",
     ),
     Setting(
@@ -153,7 +164,7 @@ SETTINGS: tuple[Setting, ...] = (
         "page_size",
         "integer",
         "Page size",
-        "The most rows that one request asks for; wide entities are asked for in fewer, so that a page stays near "
+        "The most rows you want in one page; wide entities are asked for in fewer, so that a page stays near "
         "16 MiB.",
         default=10000,
         minimum=1,
@@ -183,7 +194,7 @@ SETTINGS: tuple[Setting, ...] = (
         "retry_budget_seconds",
         "integer",
         "Retry budget",
-        "How many seconds one request may be retried, throttling waits included, before its stream fails.",
+        "How many seconds you let one request be retried, throttling waits included, before its stream fails.",
         default=3600,
         minimum=0,
         group="Pace",
@@ -217,7 +228,7 @@ SETTINGS: tuple[Setting, ...] = (
         "change_store",
         "string",
         "Change store",
-        "A folder or fsspec URL where change sweeps remember row versions; setting it turns sweeps on, and with them "
+        "A folder or fsspec URL where change sweeps remember row versions; it gives you sweeps, and with them "
         "changes and deletes of entities that have no time stamp.",
         examples=("/var/lib/tap-d365fo", "s3://bucket/fno"),
         group="What to read",
@@ -226,8 +237,8 @@ SETTINGS: tuple[Setting, ...] = (
         "entity_options",
         "object",
         "Entity options",
-        "Options for single entities: method (timestamp, sequence, sweep or full), replication_key, filter (an OData "
-        "$filter), skip_unreadable_rows.",
+        "What you want of single entities: method (timestamp, sequence, sweep, full), replication_key, filter (an "
+        "OData $filter), skip_unreadable_rows.",
         default=MappingProxyType({}),
         examples=({"CustomersV3": {"method": "full", "filter": "CustomerGroupId eq '10'"}},),
         group="What to read",
@@ -362,23 +373,28 @@ class Config:
     def from_mapping(cls, settings: Mapping[str, Any]) -> Config:
         """Read settings; raises ConfigurationError naming all that is wrong with them."""
         problems: list[str] = []
+        notices: list[str] = []
         values = {setting.name: _value(setting, settings.get(setting.name), problems) for setting in SETTINGS}
-        address, notices = _environment_url(values.pop("environment_url"), problems)
+        values["environment_url"] = _environment_url(values["environment_url"], problems, notices)
         credential = {name: values.pop(name) for name in _CREDENTIAL_SETTINGS}
-        values["credentials"] = _credentials(credential, problems)
+        empty = [
+            name for name in _CREDENTIAL_SETTINGS if settings.get(name) is not None and not credential[name]
+        ]
+        values["credentials"] = _credentials(credential, empty, problems)
         values["tenant_id"] = _tenant(values["tenant_id"], problems)
-        values["authority"] = _authority(values["authority"], problems)
+        values["authority"] = _authority(values["authority"], problems, notices)
         values["start_date"] = _start_date(values["start_date"], problems)
-        values["companies"] = tuple(
-            each.strip().lower() for each in values["companies"] or () if each.strip()
-        )
+        values["companies"] = tuple(dict.fromkeys(each.lower() for each in values["companies"]))
         values["entity_options"] = _entity_options(values["entity_options"], problems)
         if problems:
             raise ConfigurationError(problems)
-        return cls(environment_url=address, notices=notices, **values)
+        _notice_oddities(values["client_id"], settings, notices)
+        return cls(notices=tuple(notices), **values)
 
 
 _NO_OPTIONS = EntityOptions()
+_KEPT_AS_GIVEN = ("client_certificate_password",)
+"""A password may begin or end with a blank; nothing else that is set does."""
 _CREDENTIAL_SETTINGS = (
     "client_secret",
     "client_certificate",
@@ -389,20 +405,16 @@ _CREDENTIAL_SETTINGS = (
 
 def _value(setting: Setting, given: Any, problems: list[str]) -> Any:
     """Return a setting's value in its kind, its default where nothing was given."""
-    if isinstance(given, str):
-        given = given.strip() if not setting.secret else given
+    if isinstance(given, str) and setting.name not in _KEPT_AS_GIVEN:
+        given = given.strip()
     if given is None or given == "":
         if setting.required:
             problems.append(f"{setting.name} is missing: {setting.description}")
-        return (
-            tuple(setting.default)
-            if setting.kind == "strings" and setting.default is not None
-            else setting.default
-        )
+        return setting.default
     try:
         value = _READERS[setting.kind](given)
-    except (TypeError, ValueError):
-        shown = "" if setting.secret else f", not {given!r}"
+    except (TypeError, ValueError, RecursionError):
+        shown = "" if setting.secret else f", not {_without_user(repr(given))}"
         problems.append(f"{setting.name} must be {_KIND_NAMES[setting.kind]}{shown}.")
         return setting.default
     _check_range(setting, value, problems)
@@ -427,25 +439,24 @@ def _read_string(given: Any) -> str:
 def _read_integer(given: Any) -> int:
     if isinstance(given, bool) or (isinstance(given, float) and not given.is_integer()):
         raise TypeError
+    if isinstance(given, str) and not _WHOLE.fullmatch(given):
+        raise ValueError
     return int(given)
 
 
 def _read_boolean(given: Any) -> bool:
-    if isinstance(given, bool):
-        return given
-    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[str(given).lower()]
+    shown = str(given).lower()
+    if shown not in _BOOLEANS:
+        raise ValueError
+    return _BOOLEANS[shown]
 
 
 def _read_strings(given: Any) -> tuple[str, ...]:
     if isinstance(given, str):
-        given = (
-            json.loads(given)
-            if given.lstrip().startswith("[")
-            else [part.strip() for part in given.split(",")]
-        )
+        given = json.loads(given) if given.startswith("[") else given.split(",")
     if not isinstance(given, list | tuple) or not all(isinstance(each, str) for each in given):
         raise TypeError
-    return tuple(each for each in given if each)
+    return tuple(each.strip() for each in given if each.strip())
 
 
 def _read_object(given: Any) -> dict[str, Any]:
@@ -455,18 +466,14 @@ def _read_object(given: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _boolean_or_error(given: Any) -> bool:
-    try:
-        return _read_boolean(given)
-    except KeyError as exc:
-        raise ValueError from exc
-
-
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True} | dict.fromkeys(
+    ("false", "0", "no", "off"), False
+)
 _READERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {
         "string": _read_string,
         "integer": _read_integer,
-        "boolean": _boolean_or_error,
+        "boolean": _read_boolean,
         "date-time": _read_string,
         "strings": _read_strings,
         "object": _read_object,
@@ -482,37 +489,54 @@ _KIND_NAMES = {
 }
 
 
-def _environment_url(given: str | None, problems: list[str]) -> tuple[str, tuple[str, ...]]:
-    """Keep scheme, host, port and `/namespaces/...` of a pasted address (facts section 1.1)."""
-    if not given:
-        return "", ()
-    pasted = given if "://" in given else f"https://{given}"
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """The parts of an https address that may be kept."""
+
+    base: str
+    """`https://host`, with the port where it is not 443; lower case."""
+    path: str
+
+
+def _address(setting: str, given: str, problems: list[str]) -> _Address | None:
+    """Read an address as people paste it; None, and a problem, where it cannot be used."""
+    pasted = given if "://" in given else f"https://{given.lstrip('/')}"
     try:
         parts = urlsplit(pasted.lower())
-        port = parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError:
-        problems.append(f"environment_url cannot be read as an address: {given!r}.")
-        return "", ()
+        problems.append(f"{setting} cannot be read as an address: {_without_user(given)!r}.")
+        return None
     if parts.scheme != "https":
         problems.append(
-            f"environment_url must begin with https://; {parts.scheme}:// would send tokens in the clear."
+            f"{setting} must begin with https://; {parts.scheme}:// would send tokens in the clear."
         )
-    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
-    if not _HOST.fullmatch(host) or parts.username or parts.password:
-        problems.append(f"environment_url has no usable host name: {_without_user(given)!r}.")
-    namespace = re.match(r"/namespaces/[^/]+", parts.path)
-    prefix = namespace[0] if namespace else ""
-    kept = f"https://{host}{f':{port}' if port and port != _HTTPS_PORT else ''}{prefix}"
-    notice = () if kept == given else (f"environment_url: kept {kept} of what was given.",)
-    return kept, notice
+        return None
+    host = f"[{host}]" if ":" in host else host
+    if not _HOST.fullmatch(host) or "@" in parts.netloc:
+        problems.append(f"{setting} has no usable host name: {_without_user(given)!r}.")
+        return None
+    return _Address(f"https://{host}{f':{port}' if port and port != _HTTPS_PORT else ''}", parts.path)
+
+
+def _environment_url(given: str | None, problems: list[str], notices: list[str]) -> str:
+    """Keep scheme, host, port and `/namespaces/...` of a pasted address (facts section 1.1)."""
+    address = _address("environment_url", given, problems) if given else None
+    if address is None:
+        return ""
+    namespace = _NAMESPACE.match(address.path)
+    kept = address.base + (namespace[0] if namespace else "")
+    if kept != given:
+        notices.append(f"environment_url: kept {kept} of what was given.")
+    return kept
 
 
 def _without_user(address: str) -> str:
-    return re.sub(r"//[^/@]*@", "//***@", address)
+    return re.sub(r"//[^/]*@", "//***@", address)
 
 
 def _tenant(given: str | None, problems: list[str]) -> str:
-    tenant = (given or "").strip()
+    tenant = given or ""
     if tenant.lower() in ("common", "organizations", "consumers"):
         problems.append(
             f"tenant_id must be your own tenant, not {tenant!r}: app-only tokens are issued by one tenant."
@@ -524,57 +548,61 @@ def _tenant(given: str | None, problems: list[str]) -> str:
     return tenant
 
 
-def _authority(given: str, problems: list[str]) -> str:
-    pasted = given if "://" in given else f"https://{given}"
-    try:
-        parts = urlsplit(pasted)
-        netloc = parts.netloc.lower()
-    except ValueError:
-        parts, netloc = None, ""
-    if parts is None or parts.scheme != "https" or not netloc or "@" in netloc:
-        problems.append(
-            f"authority must be an https address such as {DEFAULT_AUTHORITY}, not {_without_user(given)!r}."
-        )
+def _authority(given: str, problems: list[str], notices: list[str]) -> str:
+    """Keep the host of an authority; AD FS is told by its path."""
+    address = _address("authority", given, problems)
+    if address is None:
         return given
-    path = parts.path.rstrip("/")
-    return f"https://{netloc}{path if path == '/adfs' else ''}"
+    kept = address.base + ("/adfs" if address.path.rstrip("/") == "/adfs" else "")
+    if kept != given.rstrip("/"):
+        notices.append(f"authority: kept {kept} of what was given.")
+    return kept
 
 
-def _credentials(given: Mapping[str, Any], problems: list[str]) -> Credentials:
+def _notice_oddities(client_id: str, settings: Mapping[str, Any], notices: list[str]) -> None:
+    """Note what may be a slip but need not be one."""
+    if not _GUID.fullmatch(client_id):
+        notices.append("client_id is not a GUID, which application ids of Entra are.")
+    known = [setting.name for setting in SETTINGS]
+    for name in sorted(set(settings) - set(known)):
+        near = difflib.get_close_matches(name, known, 1, cutoff=0.8)
+        if near:
+            notices.append(f"{name} is not a setting of this connector; did you mean {near[0]}?")
+
+
+def _credentials(given: Mapping[str, Any], empty: list[str], problems: list[str]) -> Credentials:
     """Exactly one credential, and a password only with a certificate."""
     offered = [
         name for name in ("client_secret", "client_certificate", "federated_token_file") if given[name]
     ]
     if not offered:
+        why = f" ({', '.join(empty)} is empty)" if empty else ""
         problems.append(
-            "No credential is given: set client_secret, or client_certificate, or federated_token_file."
+            f"No credential is given{why}: set client_secret, or client_certificate, or federated_token_file."
         )
     if len(offered) > 1:
         problems.append(f"More than one credential is given ({', '.join(offered)}): keep exactly one.")
     if given["client_certificate_password"] and not given["client_certificate"]:
         problems.append("client_certificate_password is given without client_certificate.")
-    if given["client_secret"] and not given["client_secret"].strip():
-        problems.append("client_secret is blank.")
-    for name in ("client_certificate", "federated_token_file"):
-        path = given[name]
-        if path and "-----BEGIN" not in path and not _is_file(path):
-            what = (
-                "neither PEM text nor the path of a readable file"
-                if name == "client_certificate"
-                else "no readable file"
-            )
-            problems.append(f"{name} is {what}.")
+    certificate, token_file = given["client_certificate"], given["federated_token_file"]
+    if certificate and _PEM in certificate:
+        certificate = certificate.replace("\\n", "\n")  # as environment variables carry line ends
+    elif certificate and not _is_readable(certificate):
+        problems.append("client_certificate is neither PEM text nor the path of a readable file.")
+    if token_file and not _is_readable(token_file):
+        problems.append("federated_token_file is not the path of a readable file.")
     return Credentials(
-        secret=given["client_secret"] or None,
-        certificate=given["client_certificate"] or None,
-        certificate_password=given["client_certificate_password"] or None,
-        federated_token_file=given["federated_token_file"] or None,
+        secret=given["client_secret"],
+        certificate=certificate,
+        certificate_password=given["client_certificate_password"],
+        federated_token_file=token_file,
     )
 
 
-def _is_file(path: str) -> bool:
+def _is_readable(path: str) -> bool:
     try:
-        return Path(path).is_file()
+        with Path(path).open("rb") as file:
+            return bool(file.read(1))
     except (OSError, ValueError):
         return False
 
@@ -584,9 +612,7 @@ def _start_date(given: str | None, problems: list[str]) -> datetime | None:
     if given is None:
         return None
     try:
-        moment = datetime.fromisoformat(given.replace("Z", "+00:00").replace("z", "+00:00"))
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-        return aware.astimezone(timezone.utc)
+        return _moment(given)
     except (ValueError, OverflowError):
         problems.append(
             f"start_date must be a date or date-time such as 2024-01-31T00:00:00Z, not {given!r}."
@@ -594,9 +620,28 @@ def _start_date(given: str | None, problems: list[str]) -> datetime | None:
         return None
 
 
+def _moment(text: str) -> datetime:
+    match = _MOMENT.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    time = match["time"] or "00:00:00"
+    moment = datetime.fromisoformat(f"{match['date']}T{time if time.count(':') > 1 else f'{time}:00'}+00:00")
+    moment = moment.replace(microsecond=int((match["fraction"] or "0")[:6].ljust(6, "0")))
+    offset = match["offset"] or "Z"
+    if offset in "Zz":
+        return moment
+    digits = offset[1:].replace(":", "").ljust(4, "0")
+    ahead = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return moment - ahead if offset[0] == "+" else moment + ahead
+
+
 def _entity_options(given: Mapping[str, Any], problems: list[str]) -> Mapping[str, EntityOptions]:
-    options = {}
-    for name, each in (given or {}).items():
+    options: dict[str, EntityOptions] = {}
+    spelled: dict[str, str] = {}
+    for name, each in given.items():
+        other = spelled.setdefault(str(name).casefold(), name)
+        if other != name:
+            problems.append(f"entity_options has {other} and {name}, which name the same entity.")
         if not hasattr(each, "items"):
             problems.append(f"entity_options.{name} must be an object.")
             continue
@@ -605,20 +650,22 @@ def _entity_options(given: Mapping[str, Any], problems: list[str]) -> Mapping[st
 
 
 def _options(path: str, given: dict[str, Any], problems: list[str]) -> EntityOptions:
-    for unknown in sorted(set(given) - set(ENTITY_OPTIONS)):
-        near = difflib.get_close_matches(unknown, ENTITY_OPTIONS, 1)
-        meant = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(ENTITY_OPTIONS)}."
-        problems.append(f"{path}.{unknown} is not an option{meant}")
+    for unknown in sorted(set(given) - set(ENTITY_OPTIONS), key=str):
+        near = difflib.get_close_matches(str(unknown), ENTITY_OPTIONS, 1)
+        meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(ENTITY_OPTIONS)}."
+        problems.append(f"{path}.{unknown} is not an option; {meant}")
     texts: dict[str, str | None] = {}
     for name in ("method", "replication_key", "filter", "data_project"):
         value = given.get(name)
         if value is not None and not isinstance(value, str):
             problems.append(f"{path}.{name} must be text.")
             value = None
-        texts[name] = value or None
+        texts[name] = (value or "").strip() or None
     if texts["method"] and texts["method"] not in METHODS:
         problems.append(f"{path}.method must be one of {', '.join(METHODS)}, not {texts['method']!r}.")
-    skip = given.get("skip_unreadable_rows", False)
-    if not isinstance(skip, bool):
+    if (texts["filter"] or "").startswith(("$", "?")):
+        problems.append(f"{path}.filter is the expression alone, without $filter=.")
+    skip = given.get("skip_unreadable_rows")
+    if skip is not None and not isinstance(skip, bool):
         problems.append(f"{path}.skip_unreadable_rows must be true or false.")
     return EntityOptions(skip_unreadable_rows=bool(skip), **texts)
