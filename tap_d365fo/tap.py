@@ -1,4 +1,9 @@
-"""Singer door: the tap. Reads like a table of contents; the work is done below the waist."""
+"""Singer door: the tap. Reads like a table of contents; the work is done below the waist.
+
+What only a run needs is imported by the run: `--version` and `--help` are as quick as the SDK lets them be.
+"""
+
+# ruff: noqa: PLC0415  see above
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError
@@ -25,18 +30,17 @@ from tap_d365fo.errors import (
     Interrupted,
     StateError,
 )
-from tap_d365fo.extraction.catalog import catalog_entry, entity_from_catalog, selected_entries, write_catalog
-from tap_d365fo.extraction.extractor import Extractor
 from tap_d365fo.memory import keep_large_blocks
 from tap_d365fo.messages import DELETED_AT, BytesWriter
-from tap_d365fo.streams import EntityStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import FrameType
 
+    from tap_d365fo.extraction.extractor import Extractor
     from tap_d365fo.extraction.reading import Reading
     from tap_d365fo.extraction.sweep import Sweep
+    from tap_d365fo.streams import EntityStream
 
 logger = logging.getLogger("tap_d365fo")
 
@@ -104,6 +108,8 @@ class TapD365FO(Tap):
 
     def connect(self) -> Extractor:
         """Open the connection of this run; whoever has another clock overrides this."""
+        from tap_d365fo.extraction.extractor import Extractor
+
         return Extractor(self.settings, started_ms=self.initialized_at)
 
     @property
@@ -121,12 +127,16 @@ class TapD365FO(Tap):
     @property
     def catalog_dict(self) -> dict[str, Any]:
         """Everything that the environment offers (as far as `entities` narrows it), as a Singer catalog."""
+        from tap_d365fo.extraction.catalog import catalog_entry
+
         entities = self.extractor.entities()
         return {"streams": [catalog_entry(entity, self.settings) for entity in entities]}
 
     @property
     def catalog_json_text(self) -> str:
         """The catalog as text."""
+        from tap_d365fo.extraction.catalog import write_catalog
+
         return b"".join(write_catalog(self.extractor.entities(), self.settings)).decode()
 
     @property
@@ -151,6 +161,9 @@ class TapD365FO(Tap):
         return [self._stream(entry) for entry in entries]
 
     def _stream(self, entry: dict[str, Any]) -> EntityStream:
+        from tap_d365fo.extraction.catalog import entity_from_catalog
+        from tap_d365fo.streams import EntityStream
+
         entity, columns = entity_from_catalog(entry, self.settings)
         schema = entry["schema"]
         if entity.replication_method == "LOG_BASED":
@@ -170,7 +183,7 @@ class TapD365FO(Tap):
 
     def reading(self, stream: EntityStream) -> Reading | Sweep:
         """Return the stream's read, and begin those of the next streams so that none waits for another."""
-        streams = [each for each in self.streams.values() if isinstance(each, EntityStream) and each.selected]
+        streams = [cast("EntityStream", each) for each in self.streams.values() if each.selected]
         place = streams.index(stream)
         limited = stream.ABORT_AT_RECORD_COUNT is not None
         ahead = 1 if limited else 1 + 2 * self.settings.max_parallel_requests
@@ -190,7 +203,7 @@ class TapD365FO(Tap):
         catalog: Any = None,
     ) -> None:
         """Run the tap; of a catalog of thousands only the selected entries are read."""
-        entries = None if catalog is None else {"streams": selected_entries(catalog.read())}
+        entries = None if catalog is None else {"streams": _selected(catalog.read())}
         text = io.StringIO(json.dumps(entries)) if entries is not None else None
         super().invoke(about=about, about_format=about_format, config=config, state=state, catalog=text)
 
@@ -245,8 +258,9 @@ def _selected(catalog: Any) -> list[dict[str, Any]] | None:
     """Return the selected entries of a catalog given as text, mapping or SDK object."""
     if catalog is None:
         return None
-    document = catalog.to_dict() if isinstance(catalog, Catalog) else catalog
-    return selected_entries(document)
+    from tap_d365fo.extraction.catalog import selected_entries
+
+    return selected_entries(catalog.to_dict() if isinstance(catalog, Catalog) else catalog)
 
 
 def _singer_catalog(entries: list[dict[str, Any]]) -> Catalog:
