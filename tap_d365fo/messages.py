@@ -61,6 +61,9 @@ class BytesWriter(SimpleSingerWriter):
     def began(self, stream: str) -> None:
         """Note that a stream's read begins."""
 
+    def expects(self, stream: str, rows: int) -> None:
+        """Note how many rows a stream is expected to bring, where that is known before its first."""
+
     def ended(self, stream: str) -> None:
         """Note that a stream was read whole."""
 

@@ -84,7 +84,9 @@ class EntityStream(Stream):
         write = self._write_as_is if self._is_plain() else self._write_mapped
         try:
             with closing(self._batches()) as batches:
-                for batch in batches:
+                for number, batch in enumerate(batches):
+                    if number == 0 and self._reading.expected_rows is not None:
+                        self.tap.writer.expects(self.name, self._reading.expected_rows)
                     write(batch)
                     if self._counter is not None:
                         self._counter.increment(len(batch.block))

@@ -213,6 +213,7 @@ class TapD365FO(Tap):
             self._end_by_signal()
         logger.error("%s was not read whole. %s", stream.name, error)
         self.failures[stream.name] = error
+        self.write_state(last=True)
         self.writer.failed(stream.name, error)
         if isinstance(error, AuthenticationError):
             raise error

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tap_d365fo")
 
 
-def connection_status(read_settings: Callable[[], Mapping[str, Any]]) -> tuple[Literal["SUCCEEDED", "FAILED"], str]:
+def connection_status(
+    read_settings: Callable[[], Mapping[str, Any]],
+) -> tuple[Literal["SUCCEEDED", "FAILED"], str]:
     """Say whether the settings lead to rows; a failure is one sentence that a person can act on."""
     try:
         extractor = Extractor(Config.from_mapping(read_settings()))

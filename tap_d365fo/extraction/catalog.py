@@ -266,11 +266,12 @@ def _property(name: str, schema: Mapping[str, Any], metadata: Mapping[str, Any],
     """Return a property as metadata describes it, or else as its JSON Schema suggests."""
     edm_type, ax_type = _text(metadata.get("edm-type")), _text(metadata.get("ax-type"))
     if edm_type is None:
-        edm_type, ax_type = _inferred(schema)
+        edm_type, ax_type = inferred_type(schema)
     return Property(name, edm_type, not is_key, ax_type, _text(schema.get("description")))
 
 
-def _inferred(schema: Mapping[str, Any]) -> tuple[str, str | None]:
+def inferred_type(schema: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return the Edm type and AXType that a column's JSON Schema suggests."""
     kinds, formats = _kinds(schema)
     if schema.get("contentEncoding") == "base64":
         return "Edm.Binary", None

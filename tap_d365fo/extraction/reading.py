@@ -102,6 +102,7 @@ class Reading:
         self.activates = plan.entity.method == "full"
         """Whether all rows of older versions may go once this has been read whole."""
         self.expected_rows: int | None = None
+        """How many rows the whole read brings, as far as its opening page told."""
         self.resumed = False
         self.unreadable: list[UnreadableRow] = []
         self._environment = environment
@@ -382,6 +383,8 @@ class Reading:
             self._pending[page.segment_id] = page.left
         self._pending.update(page.children)
         if page.block is not None:
+            if self.expected_rows is None:
+                self.expected_rows = page.block.page.count
             windows.raise_highest(progress.highest, page.block.highest())
         progress.segments = list(self._pending.values())
         self._promote(progress)
