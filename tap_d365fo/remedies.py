@@ -1,298 +1,460 @@
-"""From cause to remedy: what a person can do, where, and who that person is. Data, and look-ups in it.
+"""From cause to remedy: what a person can do, where, and who that person is. One table, and look-ups in it.
 
-Codes and texts of Entra may change (facts section 2.2), so a code only sharpens what `error` says already.
+A row is found by where the trouble arose and its code there. Codes and texts of Entra may change (facts
+section 2.2), so a code only sharpens what `error` says already; each place has a row for codes not listed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-YOU = "you"
-ENTRA_ADMIN = "Entra administrator"
-FNO_ADMIN = "F&O system administrator"
+Where = Literal["entra", "entra-error", "refusal", "no-answer", "answer", "change-store"]
+Who = Literal["you", "Entra administrator", "F&O system administrator"]
+
+YOU: Who = "you"
+ENTRA_ADMIN: Who = "Entra administrator"
+FNO_ADMIN: Who = "F&O system administrator"
 
 FNO_APPLICATIONS = "System administration > Setup > Microsoft Entra ID applications"
-APP_REGISTRATION = "Entra admin center > App registrations > your application > Certificates & secrets"
+PRIORITIES = "System administration > Setup > Throttling priority mapping"
+ORGANIZATIONS = "System administration > Users > Users > Assign organizations"
+SECRETS = "Entra admin center > App registrations > your application > Certificates & secrets"
+OVERVIEW = "Entra admin center > App registrations > your application > Overview"
 ENTERPRISE_APPLICATIONS = "Entra admin center > Enterprise applications"
 ERP = "Microsoft Dynamics ERP"
+ERP_APPLICATION_ID = "00000015-0000-0000-c000-000000000000"
+
+_FNO_DOCS = "https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/"
+SERVICES_DOCS = f"{_FNO_DOCS}services-home-page"
+SIGN_IN_DOCS = f"{_FNO_DOCS}troubleshoot-service-authentication"
+SECURITY_DOCS = f"{_FNO_DOCS}security-data-entities"
+THROTTLING_DOCS = f"{_FNO_DOCS}priority-based-throttling"
+ODATA_DOCS = f"{_FNO_DOCS}odata"
+ENTRA_CODES = "https://learn.microsoft.com/entra/identity-platform/reference-error-codes"
 
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """A cause in plain words, the next step, and who can take it."""
+    """A cause in plain words, the next step, who can take it, and where to read on."""
 
     cause: str
     step: str
-    who: str = YOU
+    who: Who = YOU
+    link: str = ""
 
     def __str__(self) -> str:
-        return f"{self.cause} {self.step}"
+        asked = "" if self.who == YOU else f" Who can do this: your {self.who}."
+        return f"{self.cause} {self.step}{asked}"
 
 
-ENTRA: Mapping[int, Remedy] = MappingProxyType(
+_UNKNOWN_APPLICATION = Remedy(
+    "The application is not known in this tenant.",
+    f"Compare client_id and tenant_id with {OVERVIEW}; the application may be registered in another tenant.",
+    link=ENTRA_CODES,
+)
+_DISABLED_APPLICATION = Remedy(
+    "The application is disabled or unknown in this tenant.",
+    f"Compare client_id and tenant_id; enable sign-in under {ENTERPRISE_APPLICATIONS} > your application > Properties.",
+    ENTRA_ADMIN,
+    ENTRA_CODES,
+)
+_MALFORMED_TENANT = Remedy(
+    "The tenant is no GUID or domain.", f"Correct tenant_id; it is shown on {OVERVIEW}.", link=ENTRA_CODES
+)
+_OTHER_CLOUD = Remedy(
+    "The tenant is in another national cloud.",
+    "Set authority to that cloud's address, such as https://login.microsoftonline.us or https://login.partner.microsoftonline.cn.",
+    link=ENTRA_CODES,
+)
+_UNKNOWN_ENVIRONMENT = Remedy(
+    "Entra does not know this environment in the tenant.",
+    f"Compare environment_url with the browser's address, and tenant_id with the tenant that owns the environment; under {ENTERPRISE_APPLICATIONS} "
+    f"look for {ERP} (application id {ERP_APPLICATION_ID}), which must be there and enabled.",
+    ENTRA_ADMIN,
+    SERVICES_DOCS,
+)
+_BAD_SCOPE = Remedy(
+    "The scope is not valid.",
+    "Check environment_url: the scope is that address in lower case without a slash at its end, and /.default.",
+    link=SIGN_IN_DOCS,
+)
+_CERTIFICATE_UNKNOWN = Remedy(
+    "The certificate's signature is not accepted for this application.",
+    f"Upload the public part of this very certificate under {SECRETS} > Certificates, and compare the thumbprints.",
+    ENTRA_ADMIN,
+    ENTRA_CODES,
+)
+_USER_WANTED = Remedy(
+    "Entra looked for a user.",
+    "Give the application's credentials: client_id with a secret, a certificate or a federated token; passwords of users are not used.",
+    link=ENTRA_CODES,
+)
+_ENTRA_AWAY = Remedy(
+    "Entra is not available for the moment.",
+    "Try again later; if it lasts, look at Microsoft's service health page.",
+    link=ENTRA_CODES,
+)
+_ENTRA_BUSY = Remedy(
+    "Entra refuses more requests of this tenant for the moment.",
+    "Try again later, and see what else in the tenant asks for many tokens.",
+    ENTRA_ADMIN,
+    ENTRA_CODES,
+)
+
+REMEDIES: Mapping[tuple[Where, int | str], Remedy] = MappingProxyType(
     {
-        7000215: Remedy(
+        # Entra, by AADSTS code (facts section 2.2).
+        ("entra", 7000215): Remedy(
             "The client secret is not the right one.",
-            f"Paste the secret's Value (not its Secret ID) into client_secret; if it is lost, make a new one under {APP_REGISTRATION}.",
+            f"Paste the secret's Value (not its Secret ID) into client_secret; if it is lost, make a new one under {SECRETS}.",
             ENTRA_ADMIN,
+            ENTRA_CODES,
         ),
-        7000222: Remedy(
+        ("entra", "secret-id"): Remedy(
+            "client_secret looks like the secret's ID, not its Value.",
+            f"Paste the Value; it is shown only once, so make a new secret under {SECRETS} if need be.",
+            ENTRA_ADMIN,
+            ENTRA_CODES,
+        ),
+        ("entra", 7000222): Remedy(
             "The client secret has expired.",
-            f"Make a new one under {APP_REGISTRATION} and set client_secret.",
+            f"Make a new one under {SECRETS} and set client_secret to its Value.",
             ENTRA_ADMIN,
+            ENTRA_CODES,
         ),
-        7000218: Remedy(
-            "No credential reached Entra.", "Set client_secret, client_certificate or federated_token_file."
+        ("entra", 7000218): Remedy(
+            "No credential reached Entra.",
+            "Set client_secret, client_certificate or federated_token_file.",
+            link=ENTRA_CODES,
         ),
-        700016: Remedy(
-            "The application is not known in this tenant.",
-            "Compare client_id and tenant_id with the overview page of the app registration.",
-        ),
-        700011: Remedy(
-            "The application is not known in this directory.",
-            "Compare client_id and tenant_id with the overview page of the app registration.",
-        ),
-        7000112: Remedy(
-            "The application is disabled.",
-            f"Enable sign-in for it under {ENTERPRISE_APPLICATIONS} > your application > Properties.",
-            ENTRA_ADMIN,
-        ),
-        70001: Remedy(
-            "The application is unknown or disabled in this tenant.",
-            f"Compare client_id and tenant_id; enable sign-in under {ENTERPRISE_APPLICATIONS} > your application > Properties.",
-            ENTRA_ADMIN,
-        ),
-        90002: Remedy(
+        ("entra", 700016): _UNKNOWN_APPLICATION,
+        ("entra", 700011): _UNKNOWN_APPLICATION,
+        ("entra", 7000112): _DISABLED_APPLICATION,
+        ("entra", 70001): _DISABLED_APPLICATION,
+        ("entra", 90002): Remedy(
             "The tenant is not known at this authority.",
-            "Correct tenant_id; for a national cloud set authority.",
+            f"Correct tenant_id (it is shown on {OVERVIEW}); for a national cloud set authority.",
+            link=ENTRA_CODES,
         ),
-        90023: Remedy("The tenant is no GUID or domain.", "Correct tenant_id."),
-        900023: Remedy("The tenant is no GUID or domain.", "Correct tenant_id."),
-        9001023: Remedy(
-            "App-only tokens are issued by one tenant.", "Set tenant_id to your own tenant, not common."
+        ("entra", 90023): _MALFORMED_TENANT,
+        ("entra", 900023): _MALFORMED_TENANT,
+        ("entra", 9001023): Remedy(
+            "App-only tokens are issued by one tenant.",
+            "Set tenant_id to your own tenant, not common.",
+            link=ENTRA_CODES,
         ),
-        90038: Remedy("The tenant is in another national cloud.", "Set authority to that cloud's address."),
-        900382: Remedy("The tenant is in another national cloud.", "Set authority to that cloud's address."),
-        900432: Remedy("The tenant is in another national cloud.", "Set authority to that cloud's address."),
-        500011: Remedy(
-            "Entra does not know this environment in the tenant.",
-            f"Compare environment_url with the browser's address and check tenant_id; under {ENTERPRISE_APPLICATIONS} "
-            f"look for {ERP} (application id 00000015-0000-0000-c000-000000000000), which must be there and enabled.",
-            ENTRA_ADMIN,
-        ),
-        50001: Remedy(
+        ("entra", 90038): _OTHER_CLOUD,
+        ("entra", 900382): _OTHER_CLOUD,
+        ("entra", 900432): _OTHER_CLOUD,
+        ("entra", 500011): _UNKNOWN_ENVIRONMENT,
+        ("entra", 50001): Remedy(
             "The environment's resource is disabled or absent in the tenant.",
-            f"Under {ENTERPRISE_APPLICATIONS} enable {ERP} for users to sign in.",
+            f"Compare environment_url and tenant_id; under {ENTERPRISE_APPLICATIONS} look for {ERP} and enable it for users to sign in.",
             ENTRA_ADMIN,
+            SERVICES_DOCS,
         ),
-        650057: Remedy(
+        ("entra", 650057): Remedy(
             "The resource is not in the application's list.",
-            f"Under {ENTERPRISE_APPLICATIONS} look for {ERP}; app-only access needs no API permission.",
+            f"Under {ENTERPRISE_APPLICATIONS} look for {ERP}; app-only access itself needs no API permission.",
             ENTRA_ADMIN,
+            SERVICES_DOCS,
         ),
-        650052: Remedy(
+        ("entra", 650052): Remedy(
             "The tenant has no subscription for Finance & Operations.",
             "Check tenant_id: it must be the tenant that owns the environment.",
+            link=ENTRA_CODES,
         ),
-        65001: Remedy(
+        ("entra", 65001): Remedy(
             "Entra asks for a consent that app-only access does not need.",
-            "Check environment_url for a trailing slash or upper case that reached the scope; report this if it did.",
+            "Compare environment_url with the browser's address; report this if it was right.",
+            link=SIGN_IN_DOCS,
         ),
-        70011: Remedy(
-            "The scope is not valid.", "Check environment_url: the scope is that address and /.default."
+        ("entra", 70011): _BAD_SCOPE,
+        ("entra", 28002): _BAD_SCOPE,
+        ("entra", 700022): Remedy(
+            "Two resources stand in one scope.",
+            "Use one environment for one configuration.",
+            link=ENTRA_CODES,
         ),
-        28002: Remedy(
-            "The scope is not valid.", "Check environment_url: the scope is that address and /.default."
-        ),
-        700022: Remedy("Two resources in one scope.", "Use one environment for one configuration."),
-        700027: Remedy(
-            "The certificate's signature is not accepted.",
-            f"Upload this certificate's public part under {APP_REGISTRATION} > Certificates.",
-            ENTRA_ADMIN,
-        ),
-        700030: Remedy(
-            "The certificate is not valid for this application.",
-            f"Upload this certificate's public part under {APP_REGISTRATION} > Certificates.",
-            ENTRA_ADMIN,
-        ),
-        53003: Remedy(
+        ("entra", 700027): _CERTIFICATE_UNKNOWN,
+        ("entra", 700030): _CERTIFICATE_UNKNOWN,
+        ("entra", 53003): Remedy(
             "Conditional Access blocks the application.",
-            "Ask for an exception in the workload identity policy, or run from an allowed network location.",
+            "Ask for an exception in the policy for workload identities, or run from a network location that it allows.",
             ENTRA_ADMIN,
+            ENTRA_CODES,
         ),
-        50034: Remedy(
-            "Entra looked for a user.", "Use the application's credentials; passwords are not used."
+        ("entra", 50034): _USER_WANTED,
+        ("entra", 50126): _USER_WANTED,
+        ("entra", 90033): _ENTRA_AWAY,
+        ("entra", 90006): _ENTRA_AWAY,
+        ("entra", 90012): _ENTRA_AWAY,
+        ("entra", 50000): _ENTRA_AWAY,
+        ("entra", 90024): _ENTRA_BUSY,
+        ("entra", 90055): _ENTRA_BUSY,
+        # Entra, by `error`, for codes that are not listed above.
+        ("entra-error", "invalid_client"): Remedy(
+            "Entra does not accept the credential.", f"Renew it under {SECRETS}.", ENTRA_ADMIN, ENTRA_CODES
         ),
-        50126: Remedy(
-            "Entra looked for a user.", "Use the application's credentials; passwords are not used."
+        ("entra-error", "unauthorized_client"): _UNKNOWN_APPLICATION,
+        ("entra-error", "invalid_request"): Remedy(
+            "Entra does not accept the request.", "Compare tenant_id and authority.", link=ENTRA_CODES
         ),
-        90033: Remedy("Entra is not available for the moment.", "Try again later."),
-        90006: Remedy("Entra is not available for the moment.", "Try again later."),
-        90012: Remedy("Entra is not available for the moment.", "Try again later."),
-        90024: Remedy("Entra is busy for this tenant.", "Try again later."),
-        90055: Remedy("Entra refuses too many requests of this tenant.", "Try again later."),
-        50000: Remedy("Entra had trouble issuing the token.", "Try again later."),
-    }
-)
-"""By AADSTS code (facts section 2.2)."""
-
-ENTRA_ERRORS: Mapping[str, Remedy] = MappingProxyType(
-    {
-        "invalid_client": Remedy(
-            "Entra does not accept the credential.", f"Renew it under {APP_REGISTRATION}.", ENTRA_ADMIN
+        ("entra-error", "invalid_tenant"): Remedy(
+            "The tenant is not known at this authority.",
+            "Correct tenant_id; for a national cloud set authority.",
+            link=ENTRA_CODES,
         ),
-        "unauthorized_client": Remedy(
-            "Entra does not accept the application.", "Compare client_id and tenant_id."
+        ("entra-error", "invalid_resource"): _UNKNOWN_ENVIRONMENT,
+        ("entra-error", "invalid_grant"): Remedy(
+            "Entra does not grant the application a token for this environment.",
+            "Compare environment_url and tenant_id, and look at the tenant's policies for workload identities.",
+            ENTRA_ADMIN,
+            ENTRA_CODES,
         ),
-        "invalid_request": Remedy("Entra does not accept the request.", "Compare tenant_id and authority."),
-        "invalid_resource": Remedy(
-            "Entra does not know the environment.",
-            f"Compare environment_url and tenant_id; look for {ERP} under {ENTERPRISE_APPLICATIONS}.",
+        ("entra-error", "invalid_scope"): _BAD_SCOPE,
+        ("entra-error", "access_denied"): Remedy(
+            "A policy of the tenant blocks the application.",
+            "Look at Conditional Access for workload identities.",
+            ENTRA_ADMIN,
+            ENTRA_CODES,
         ),
-        "invalid_scope": Remedy("Entra does not accept the scope.", "Check environment_url."),
-        "access_denied": Remedy(
-            "A policy of the tenant blocks the application.", "Ask the tenant's administrator.", ENTRA_ADMIN
+        ("entra-error", "temporarily_unavailable"): _ENTRA_AWAY,
+        ("entra-error", "server_error"): _ENTRA_AWAY,
+        ("entra-error", "credential"): Remedy(
+            "The credential cannot be used as it is.",
+            "Check client_certificate and client_certificate_password: PEM text, or a PEM or PFX file, with certificate and private key.",
         ),
-    }
-)
-"""By `error`, where the code is not known."""
-
-SECRET_ID_PASTED = Remedy(
-    "client_secret looks like the secret's ID, not its Value.",
-    f"Paste the Value; it is shown only once, so make a new secret under {APP_REGISTRATION} if need be.",
-    ENTRA_ADMIN,
-)
-
-REFUSALS: Mapping[str, Remedy] = MappingProxyType(
-    {
-        "audience": Remedy(
+        ("entra-error", "token-file"): Remedy(
+            "The federated token cannot be read.",
+            "Check federated_token_file: the workload's platform writes it and must keep it fresh.",
+        ),
+        ("entra-error", "not-entra"): Remedy(
+            "Something else answered in Entra's place.",
+            "Check authority, HTTPS_PROXY and NO_PROXY; a proxy's sign-in page is the usual one.",
+        ),
+        ("entra-error", ""): Remedy(
+            "Entra refused the application.",
+            "Look the AADSTS code up in Microsoft's list of Entra error codes.",
+            ENTRA_ADMIN,
+            ENTRA_CODES,
+        ),
+        # F&O refuses a token that Entra issued (facts section 2.3).
+        ("refusal", "audience"): Remedy(
             "The token is for another address than the environment's.",
             "Set environment_url to the address that F&O itself shows in the browser.",
+            link=SIGN_IN_DOCS,
         ),
-        "tenant": Remedy(
-            "The token is from another tenant than the one configured.",
+        ("refusal", "tenant"): Remedy(
+            "The token is from another tenant than the configured one.",
             "Set tenant_id to the tenant that owns the environment.",
+            link=SIGN_IN_DOCS,
         ),
-        "object": Remedy(
-            "The token names no service principal (no oid).",
-            "The application is registered in another tenant: create its service principal in this one "
-            f"({ENTERPRISE_APPLICATIONS} > New application), or register it here.",
+        ("refusal", "object"): Remedy(
+            "The token names no service principal (it has no oid).",
+            "The application is registered in another tenant: create its service principal in the environment's tenant "
+            f"({ENTERPRISE_APPLICATIONS} > New application), or register an application there.",
             ENTRA_ADMIN,
+            SIGN_IN_DOCS,
         ),
-        "unregistered": Remedy(
+        ("refusal", "unregistered"): Remedy(
             "The token was issued, so tenant, client and secret are right, but F&O refuses it.",
-            f"In order: (1) is this client id in {FNO_APPLICATIONS}; (2) is the user of that row enabled; (3) does "
-            "environment_url equal the environment's own address?",
+            f"In order: (1) is this client id in {FNO_APPLICATIONS}; (2) is the user of that row enabled; (3) is "
+            "environment_url the environment's own address?",
             FNO_ADMIN,
+            SERVICES_DOCS,
         ),
-        "redirect": Remedy(
+        ("refusal", "redirect"): Remedy(
             "F&O sends the call to a sign-in page instead of answering it.",
-            f"Look at {FNO_APPLICATIONS} for this client id; on-premises environments sign in through AD FS.",
+            f"Look for this client id in {FNO_APPLICATIONS}; environments on premises sign in through AD FS (setting authority).",
             FNO_ADMIN,
+            SIGN_IN_DOCS,
         ),
-        "privilege": Remedy(
+        ("refusal", "privilege"): Remedy(
             "The service user lacks the right to read this.",
-            "Give its role a privilege for the entity with integration mode Data services, or the role System administrator.",
+            f"Give the user of the row in {FNO_APPLICATIONS} a role with a privilege for the entity (integration mode Data services), "
+            "or the role System administrator.",
+            FNO_ADMIN,
+            SECURITY_DOCS,
+        ),
+        # No answer came.
+        ("no-answer", "proxy"): Remedy(
+            "The proxy did not let the call through.",
+            "Check HTTPS_PROXY and NO_PROXY, and what the proxy allows.",
+        ),
+        ("no-answer", "ca-file"): Remedy(
+            "The file of trusted certificates is not there.",
+            "Correct REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE), or unset it.",
+        ),
+        ("no-answer", "untrusted"): Remedy(
+            "The server's certificate is not trusted.",
+            "Check environment_url (or authority); if your company inspects TLS, set REQUESTS_CA_BUNDLE to its CA certificate.",
+        ),
+        ("no-answer", "tls"): Remedy(
+            "The TLS connection failed.",
+            "Check proxies and firewalls: F&O wants TLS 1.2 or later; if your company inspects TLS, set REQUESTS_CA_BUNDLE.",
+        ),
+        ("no-answer", "name"): Remedy(
+            "The host name was not found.", "Check environment_url (or authority), DNS and VPN."
+        ),
+        ("no-answer", "time-out"): Remedy(
+            "No answer came in time.", "Check the network; for slow entities raise request_timeout_seconds."
+        ),
+        ("no-answer", "refused"): Remedy(
+            "The connection was refused.",
+            "Check that the environment runs and that no firewall is in between.",
+        ),
+        ("no-answer", "cut"): Remedy(
+            "The connection was cut off.",
+            "This is usually passing; if it lasts, check proxies and firewalls.",
+        ),
+        # F&O answered, but not with what was asked for (facts sections 6 and 7.2).
+        ("answer", "throttled"): Remedy(
+            "F&O is busy and asks for fewer requests.",
+            f"Raise the application's priority under {PRIORITIES}, lower max_parallel_requests, or run at a quieter hour.",
+            FNO_ADMIN,
+            THROTTLING_DOCS,
+        ),
+        ("answer", "slow"): Remedy(
+            "F&O or a gateway before it gave up on the page.",
+            "Smaller pages are tried by themselves; if it lasts, lower page_size or select fewer columns.",
+        ),
+        ("answer", "unavailable"): Remedy(
+            "F&O is not available.",
+            "This is usually passing (a restart, a deployment, maintenance); if it lasts, look at the environment in Lifecycle Services.",
             FNO_ADMIN,
         ),
+        ("answer", "unreadable"): Remedy(
+            "F&O fails on data of this entity.",
+            "Repair the row, or set entity_options.<entity>.skip_unreadable_rows to leave such rows out.",
+            FNO_ADMIN,
+        ),
+        ("answer", "broken"): Remedy(
+            "The answer was not what was asked for.",
+            "This is usually passing; if it lasts, a proxy or gateway is changing answers.",
+        ),
+        ("answer", "missing"): Remedy(
+            "The environment has no such entity set.",
+            "Run discovery again: the entity may have been renamed or removed, or is not public.",
+            link=ODATA_DOCS,
+        ),
+        ("answer", "too-long"): Remedy(
+            "A gateway finds the query too long.",
+            "Select fewer columns or shorten entity_options.<entity>.filter.",
+        ),
+        ("answer", "rejected"): Remedy(
+            "F&O does not take the query.",
+            "Check entity_options.<entity>.filter and the catalog; run discovery again if the environment was updated.",
+            link=ODATA_DOCS,
+        ),
+        # What change sweeps remember.
+        ("change-store", "unusable"): Remedy(
+            "The change store cannot be read or written.",
+            "Check the setting change_store, its rights, and its package (s3fs, adlfs, gcsfs) where it is a URL.",
+        ),
+        ("change-store", "foreign"): Remedy(
+            "The change store belongs to another environment.",
+            "Use a change_store of its own for each environment.",
+        ),
+        ("change-store", "in-use"): Remedy(
+            "Another run uses the change store.",
+            "Let that run end; one run at a time may use a change_store.",
+        ),
+        ("change-store", "newer"): Remedy(
+            "The change store was written by a newer version.",
+            "Upgrade the connector, or use another change_store.",
+        ),
     }
 )
-"""Why F&O refuses a token that Entra issued (facts section 2.3)."""
 
-NO_ANSWER: Mapping[str, tuple[str, Remedy]] = MappingProxyType(
+FALLBACKS: Mapping[Where, tuple[Where, int | str]] = MappingProxyType(
     {
-        "proxy": ("the proxy did not let the call through", Remedy("", "Check HTTPS_PROXY and NO_PROXY.")),
-        "tls": (
-            "the TLS connection failed",
-            Remedy("", "If your company inspects TLS, set REQUESTS_CA_BUNDLE to its CA certificate."),
-        ),
-        "name": (
-            "the host name was not found",
-            Remedy("", "Check environment_url (or authority), DNS and VPN."),
-        ),
-        "time-out": (
-            "no answer came in time",
-            Remedy("", "Check the network; for slow entities raise request_timeout_seconds."),
-        ),
-        "refused": (
-            "the connection was refused",
-            Remedy("", "Check that the environment runs and that no firewall is in between."),
-        ),
-        "cut": (
-            "the connection was cut off",
-            Remedy("", "This is usually passing; if it lasts, check proxies and firewalls."),
-        ),
+        "entra": ("entra-error", ""),
+        "entra-error": ("entra-error", ""),
+        "refusal": ("refusal", "unregistered"),
+        "no-answer": ("no-answer", "cut"),
+        "answer": ("answer", "unavailable"),
+        "change-store": ("change-store", "unusable"),
     }
 )
-"""Why no answer came: kind -> (in words, remedy)."""
+"""The row that stands for codes that a place has none for."""
 
-THROTTLED = (
-    "Raise the application's priority under System administration > Setup > Throttling priority mapping, lower "
-    "max_parallel_requests, or run at a quieter hour."
+_NO_ANSWER_SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("proxy", ("proxyerror", "tunnel connection failed", "invalidproxyurl")),
+    ("ca-file", ("certificate bundle", "invalid path: ")),
+    ("untrusted", ("certificate_verify_failed", "certificate verify failed")),
+    ("tls", ("ssl", "certificate")),
+    ("name", ("gaierror", "nameresolution", "name or service not known")),
+    ("time-out", ("timeout", "timed out", "dripping")),
+    ("refused", ("connectionrefused", "refused")),
 )
-SLOW = "Smaller pages are tried by themselves; if it lasts, lower page_size or select fewer columns."
-UNAVAILABLE = "This is usually passing (a restart, a deployment, maintenance); if it lasts, look at the environment in Lifecycle Services."
-UNREADABLE = (
-    "F&O fails on data of this entity. Repair the row, or set entity_options.<entity>.skip_unreadable_rows to leave "
-    "such rows out."
-)
-BROKEN = "This is usually passing; if it lasts, a proxy or gateway is changing answers."
-NO_ENTITY_SET = "Run discovery again: the entity may have been renamed or removed, or is not public."
-TOO_LONG = "Select fewer columns or shorten entity_options.<entity>.filter."
-REJECTED = "Check entity_options.<entity>.filter and the catalog; run discovery again if the environment was updated."
-ENTRA_UNAVAILABLE = "Entra has trouble for the moment; try again later."
-ENTRA_UNREACHABLE = (
-    "Check authority, the network, and HTTPS_PROXY; a proxy may be answering in Entra's place."
-)
-BAD_CREDENTIAL = "Check client_certificate and client_certificate_password: PEM text or a PEM or PFX file with its private key."
+"""By what the errors of three libraries call themselves; the first that fits, in this order."""
 
 
-def for_entra(code: int, error: str, *, secret_looks_like_id: bool = False) -> str:
+def find(where: Where, *codes: int | str) -> Remedy:
+    """Return the remedy of the first code that is known, else the one for the place."""
+    known = (REMEDIES[where, code] for code in codes if (where, code) in REMEDIES)
+    return next(known, REMEDIES[FALLBACKS[where]])
+
+
+def for_entra(code: int, error: str, *, secret_looks_like_id: bool = False) -> Remedy:
     """Return what to do about a refusal of Entra."""
     if code == 7000215 and secret_looks_like_id:  # noqa: PLR2004
-        return str(SECRET_ID_PASTED)
-    remedy = ENTRA.get(code) or ENTRA_ERRORS.get(error)
-    return str(remedy) if remedy else "Look the AADSTS code up in Microsoft's list of Entra error codes."
+        return find("entra", "secret-id")
+    return REMEDIES.get(("entra", code)) or find("entra-error", error)
 
 
-def cause_of_refusal(status: int, claims: Mapping[str, Any], config: Any) -> str:
-    """Return the key in `REFUSALS` of why F&O refused a token, as far as its claims tell."""
+def cause_of_refusal(
+    status: int,
+    claims: Mapping[str, Any],
+    *,
+    environment_url: str,
+    tenant_id: str,
+    others_granted: bool = False,
+) -> str:
+    """Return the code of why F&O refused a token, as far as the token's claims and other answers tell.
+
+    `others_granted` says that F&O answered other requests of this application: then it knows the
+    application, and what is missing is a privilege (facts section 2.3).
+    """
     if 300 <= status < 400:  # noqa: PLR2004
         return "redirect"
-    audience = str(claims.get("aud", config.environment_url)).rstrip("/").lower()
-    if claims and audience != config.environment_url.lower():
+    audience = str(claims.get("aud", environment_url)).rstrip("/").lower()
+    if audience != environment_url.lower():
         return "audience"
     tenant = str(claims.get("tid", ""))
-    if tenant and len(config.tenant_id) == len(tenant) and tenant.lower() != config.tenant_id.lower():
-        return "tenant"
+    if tenant and len(tenant_id) == len(tenant) and tenant.lower() != tenant_id.lower():
+        return "tenant"  # a tenant_id that is a domain cannot be compared
     if claims and not claims.get("oid"):
         return "object"
-    return "privilege" if status == 403 else "unregistered"  # noqa: PLR2004
+    return "privilege" if status == 403 or others_granted else "unregistered"  # noqa: PLR2004
 
 
-def for_refusal(status: int, claims: Mapping[str, Any], config: Any) -> str:
+def for_refusal(cause: str) -> str:
     """Return what to do about a refusal of F&O."""
-    cause = cause_of_refusal(status, claims, config)
-    if cause == "privilege":
-        return f"{REFUSALS['privilege']} If every entity is refused: {REFUSALS['unregistered'].step}"
-    return str(REFUSALS[cause])
+    remedy = find("refusal", cause)
+    if cause != "privilege":
+        return str(remedy)
+    return f"{remedy} If every entity is refused: {find('refusal', 'unregistered').step}"
 
 
-def for_no_answer(exc: BaseException, root: BaseException) -> tuple[str, str]:
-    """Return why no answer came, and what to do, from the names of the errors and their root."""
+def kind_of_no_answer(exc: BaseException, root: BaseException) -> str:
+    """Return the code of why no answer came, from the names of the error and of its root."""
     names = f"{type(exc).__name__} {type(root).__name__} {root}".lower()
-    signs = (
-        ("proxy", ("proxyerror", "tunnel connection failed")),
-        ("tls", ("ssl", "certificate")),
-        ("name", ("gaierror", "nameresolution", "name or service not known")),
-        ("time-out", ("timeout", "timed out", "dripping")),
-        ("refused", ("connectionrefused", "refused")),
-    )
-    kind = next((kind for kind, words in signs if any(word in names for word in words)), "cut")
-    words, remedy = NO_ANSWER[kind]
-    return words, remedy.step
+    return next((kind for kind, signs in _NO_ANSWER_SIGNS if any(sign in names for sign in signs)), "cut")
+
+
+def root_of(exc: BaseException) -> BaseException:
+    """Return the innermost cause of an error, through what three libraries put around it."""
+    root, seen = exc, {id(exc)}
+    while True:
+        inner = root.__cause__ or root.__context__ or getattr(root, "reason", None)
+        if not isinstance(inner, BaseException) or id(inner) in seen:
+            return root
+        root = inner
+        seen.add(id(inner))

@@ -13,18 +13,19 @@ import logging
 import random
 import re
 import threading
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.auth import AuthBase
 
 from tap_d365fo import remedies
-from tap_d365fo.errors import AuthenticationError, ConfigurationError, D365FOError, TransportError
+from tap_d365fo.errors import AuthenticationError, D365FOError, Interrupted, TransportError
 from tap_d365fo.transport.clock import Clock, SystemClock
+from tap_d365fo.transport.credential import client_credential, looks_like_id
 from tap_d365fo.transport.http import TimedSession
 from tap_d365fo.transport.pace import Pace
-from tap_d365fo.transport.retry import RetryPolicy, retry_after
+from tap_d365fo.transport.retry import RetryPolicy, asked_wait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,13 +40,28 @@ SIGN_IN_SECONDS = 30.0
 """How long one request to Entra may take."""
 SIGN_IN_BUDGET_SECONDS = 300.0
 """How long a sign-in is tried when Entra does not answer, the retry budget permitting."""
-RENEW_AT_SHARE = 0.85
 RENEW_SECONDS_BEFORE = 300.0
+RENEW_AT_SHARE = 0.85
 """A token is renewed five minutes before its end, a short-lived one after most of its life."""
+ASK_AGAIN_SECONDS = 30.0
+"""How long the old token is used before a renewal that failed is tried again."""
+USUAL_LIFETIME = 3599.0
 _TOO_MANY = 429
 _AADSTS = re.compile(r"AADSTS(\d+)")
 _TRANSIENT_CODES = frozenset({90033, 90006, 90012, 90024, 90055, 50000})
 _TRANSIENT_ERRORS = frozenset({"temporarily_unavailable", "server_error"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """A token and its time, on the clock's monotonic seconds; one value, so that threads read it unlocked."""
+
+    text: str = field(default="", repr=False)
+    renew_at: float = 0.0
+    ends_at: float = 0.0
+
+
+_NO_TOKEN = _Token()
 
 
 class BearerToken(AuthBase):
@@ -66,7 +82,7 @@ class BearerToken(AuthBase):
 class _Passing(Exception):
     """Entra did not answer, or answered that it cannot now."""
 
-    def __init__(self, error: D365FOError, *, wait: float = 0.0) -> None:
+    def __init__(self, error: D365FOError, *, wait: float | None = None) -> None:
         self.error = error
         self.wait = wait
         """What Entra asked for by `Retry-After`, in seconds."""
@@ -89,9 +105,7 @@ class EntraAuthenticator(AuthBase):
         self._pace = pace or Pace(1, self._clock)
         self._rng = rng or random.Random()
         self._lock = threading.Lock()
-        self._token = ""
-        self._renew_at = 0.0
-        self._ends_at = 0.0
+        self._held = _NO_TOKEN
         self._application: msal.ConfidentialClientApplication | None = None
         self._refused: D365FOError | None = None
         seconds = min(SIGN_IN_SECONDS, config.request_timeout_seconds)
@@ -114,32 +128,40 @@ class EntraAuthenticator(AuthBase):
         Raises AuthenticationError where Entra refuses, TransportError where it cannot be reached; from then
         on every call raises the same, without asking Entra again.
         """
+        held, now = self._held, self._clock.monotonic()
+        if now < held.renew_at or (now < held.ends_at and self._lock.locked()):
+            return held.text  # fresh, or good enough while another thread renews it
         with self._lock:
-            if self._clock.monotonic() >= self._renew_at:
+            if self._clock.monotonic() >= self._held.renew_at:
                 self._sign_in()
-            return self._token
+            return self._held.text
+
+    def holds(self, token: str) -> bool:
+        """Say whether a token is the present one and not at its end; never asks Entra."""
+        held = self._held
+        return token == held.text and self._clock.monotonic() < held.ends_at
 
     def renew(self, stale: str) -> bool:
         """Drop a token that F&O refused and sign in again, once for all threads; say whether this call did it."""
         with self._lock:
-            is_current = self._token == stale
+            is_current = self._held.text == stale
             if is_current:
-                self._token, self._renew_at, self._ends_at = "", 0.0, 0.0
+                self._held = _NO_TOKEN
                 self._application = None
                 self._sign_in()
             return is_current
 
     def has_replaced(self, token: str) -> bool:
-        """Say whether a token is not the present one any more."""
+        """Say whether a token is not the present one any more; waits for a sign-in that is under way."""
         with self._lock:
-            return bool(self._token) and self._token != token
+            return bool(self._held.text) and self._held.text != token
 
     def claims(self) -> Mapping[str, Any]:
         """Return the token's claims, decoded and not verified; empty where there is none to read."""
         try:
-            payload = self._token.split(".")[1]
+            payload = self._held.text.split(".")[1]
             claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        except (IndexError, ValueError):
+        except (IndexError, ValueError, RecursionError):
             return {}
         return claims if isinstance(claims, dict) else {}
 
@@ -154,37 +176,47 @@ class EntraAuthenticator(AuthBase):
             raise self._refused
         began, attempt = self._clock.monotonic(), 0
         while True:
+            if self._pace.stopped:
+                raise Interrupted("Stopped before signing in.")
             attempt += 1
             try:
                 self._take(self._ask())
                 return
             except _Passing as passing:
-                if self._clock.monotonic() < self._ends_at:
-                    logger.warning("Renewing the token failed; the old one still holds. %s", passing.error)
-                    self._renew_at = min(self._ends_at, self._clock.monotonic() + 30)
+                self._application = None  # it would remember the failed answer
+                if self._holds_on(passing):
                     return
-                wait = max(self._policy.wait(attempt, self._rng), passing.wait)
+                wait = self._policy.wait(attempt, self._rng, asked=passing.wait)
                 if not self._policy.allows(wait, elapsed=self._clock.monotonic() - began):
                     self._refused = passing.error
                     raise passing.error from None
-                logger.info("Asking Entra again in %.0f s. %s", wait, passing.error)
-                self._application = None  # it would remember the failed answer
+                logger.warning("Asking Entra again in %.0f s. %s", wait, passing.error)
                 self._pace.sleep(wait)
+            except Interrupted:
+                raise
             except D365FOError as exc:
                 self._refused = exc
                 raise
 
+    def _holds_on(self, passing: _Passing) -> bool:
+        """Keep the old token where it still holds, and try again in a while."""
+        held, now = self._held, self._clock.monotonic()
+        if now >= held.ends_at:
+            return False
+        logger.warning("Renewing the token failed; the old one still holds. %s", passing.error)
+        again = now + max(ASK_AGAIN_SECONDS, passing.wait or 0.0)
+        self._held = _Token(held.text, renew_at=min(held.ends_at, again), ends_at=held.ends_at)
+        return True
+
     def _take(self, answer: Mapping[str, Any]) -> None:
         now = self._clock.monotonic()
-        lifetime = float(answer.get("expires_in", 0))
-        self._token = str(answer["access_token"])
-        self._ends_at = now + lifetime
-        self._renew_at = now + max(lifetime - RENEW_SECONDS_BEFORE, lifetime * RENEW_AT_SHARE)
-        if lifetime > 2 * RENEW_SECONDS_BEFORE:
-            self._renew_at = now + lifetime - RENEW_SECONDS_BEFORE
+        lifetime = float(answer.get("expires_in") or USUAL_LIFETIME)
+        kept = max(lifetime - RENEW_SECONDS_BEFORE, lifetime * RENEW_AT_SHARE)
+        self._held = _Token(str(answer["access_token"]), renew_at=now + kept, ends_at=now + lifetime)
 
     def _ask(self) -> Mapping[str, Any]:
         """Ask Entra once. Raises _Passing for weather, AuthenticationError for a refusal."""
+        self._http.last = None
         try:
             if self._application is None:
                 self._application = self._new_application()
@@ -192,134 +224,114 @@ class EntraAuthenticator(AuthBase):
             answer: Mapping[str, Any] = self._application.acquire_token_for_client(
                 scopes=[self._config.scope]
             )
-        except requests.RequestException as exc:
-            raise _Passing(_unreachable(exc, self._config)) from None
-        except _msal_service_error() as exc:
-            raise _Passing(
-                TransportError(f"Asking Entra for a token: {exc}.", remedy=remedies.ENTRA_UNAVAILABLE)
-            ) from None
-        except ValueError as exc:
-            raise self._from_value_error(exc) from None
-        if "access_token" in answer:
-            return answer
-        return self._refusal(answer)
+        except OSError as exc:  # requests' errors are among them, and so is a CA bundle that is not there
+            raise self._unreachable(exc) from None
+        except _msal_service_error():
+            raise self._busy() from None
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            raise self._from_unexpected(exc) from None
+        if "access_token" not in answer:
+            raise self._refusal(answer)
+        return answer
 
     def _new_application(self) -> msal.ConfidentialClientApplication:
+        """Make an application, which asks Entra for its addresses first."""
         import msal  # noqa: PLC0415  a tenth of a second that --version need not pay
 
         config = self._config
+        is_adfs = config.authority.endswith("/adfs")
         return msal.ConfidentialClientApplication(
             config.client_id,
-            client_credential=_client_credential(config),
-            authority=f"{config.authority}/{config.tenant_id}"
-            if not config.authority.endswith("/adfs")
-            else config.authority,
+            client_credential=client_credential(config.credentials, now=self._clock.now()),
+            authority=config.authority if is_adfs else f"{config.authority}/{config.tenant_id}",
             instance_discovery=False,
             http_client=self._http,
         )
 
-    def _from_value_error(self, exc: ValueError) -> Exception:
+    # -- what went wrong --------------------------------------------------------------------------------
+
+    def _unreachable(self, exc: OSError) -> Exception:
+        root = remedies.root_of(exc)
+        kind = remedies.kind_of_no_answer(exc, root)
+        remedy = remedies.find("no-answer", kind)
+        message = f"Asking Entra at {self._config.authority} for a token brought no answer. {remedy.cause}"
+        error = TransportError(message, remedy=remedy.step)
+        is_for_good = kind == "ca-file" or isinstance(exc, ValueError)  # a malformed URL or proxy
+        return error if is_for_good else _Passing(error)
+
+    def _busy(self) -> _Passing:
+        last = self._http.last
+        status = last.status_code if last is not None else "with an error of its own"
+        remedy = remedies.find("entra-error", "temporarily_unavailable")
+        wait = asked_wait(last.headers) if last is not None else None
+        return _Passing(
+            TransportError(f"Asking Entra for a token: it answered {status}.", remedy=str(remedy)), wait=wait
+        )
+
+    def _not_entra(self) -> _Passing:
+        remedy = remedies.find("entra-error", "not-entra")
+        message = f"Asking Entra at {self._config.authority} for a token: the answer is not Entra's."
+        return _Passing(TransportError(message, remedy=str(remedy)))
+
+    def _from_unexpected(self, exc: Exception) -> Exception:
         """Tell an unknown tenant, which MSAL raises from its constructor, from a page that is not Entra's."""
         last = self._http.last
         if last is not None and (last.status_code == _TOO_MANY or last.status_code // 100 == 5):  # noqa: PLR2004
-            return _busy(last)
-        if last is not None and "html" in last.headers.get("Content-Type", "").lower():
-            message = (
-                "Asking Entra for a token: a web page came back, which is not Entra's answer (a proxy?)."
-            )
-            return _Passing(TransportError(message, remedy=remedies.ENTRA_UNREACHABLE))
+            return self._busy()
         text = " ".join(str(each) for each in (exc, exc.__cause__, exc.__context__) if each)
-        found = _AADSTS.search(text)
+        found = _AADSTS.search(text) or _AADSTS.search(last.text if last is not None else "")
         if found:
-            return self._error(int(found[1]), "invalid_tenant", text, {})
-        if isinstance(exc, json.JSONDecodeError) or "JSON" in text:
-            return _Passing(
-                TransportError(
-                    "Asking Entra for a token: the answer is not Entra's (a proxy's page?).",
-                    remedy=remedies.ENTRA_UNREACHABLE,
-                )
+            code = int(found[1])
+            weather = code in _TRANSIENT_CODES
+            return (
+                self._busy()
+                if weather
+                else self._error(code, "invalid_tenant", found.string[found.start() :])
             )
-        if "openid" in text or "authority" in text.lower() or "tenant" in text.lower():
-            return self._error(90002, "invalid_tenant", "the tenant is not known at this authority", {})
-        return AuthenticationError(
-            f"Preparing the sign-in: the credential cannot be used ({type(exc).__name__}).",
-            remedy=remedies.BAD_CREDENTIAL,
-        )
+        if last is not None and last.status_code in (400, 404) and _is_json(last):
+            return self._error(90002, "invalid_tenant", "the tenant is not known at this authority")
+        return self._not_entra()
 
-    def _refusal(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
-        text = str(answer.get("error_description", ""))
-        codes = [int(code) for code in answer.get("error_codes") or _AADSTS.findall(text)]
-        code = codes[0] if codes else 0
+    def _refusal(self, answer: Mapping[str, Any]) -> Exception:
+        """Return what a dictionary without a token means: weather or a refusal."""
+        text, kind = str(answer.get("error_description", "")), str(answer.get("error", ""))
+        listed = answer.get("error_codes")
+        codes = [code for code in listed if isinstance(code, int)] if isinstance(listed, list) else []
+        code = next(iter(codes + [int(each) for each in _AADSTS.findall(text)]), 0)
+        last = self._http.last
+        if last is not None and last.status_code == _TOO_MANY:
+            return self._busy()
+        if not kind and not code:
+            return self._not_entra()
         ids = {
             "trace id": str(answer.get("trace_id", "")),
             "correlation id": str(answer.get("correlation_id", "")),
         }
-        kind = str(answer.get("error", "unknown error"))
-        last = self._http.last
-        if last is not None and last.status_code == _TOO_MANY:
-            raise _busy(last)
         error = self._error(code, kind, text, ids)
         if code in _TRANSIENT_CODES or kind in _TRANSIENT_ERRORS:
-            raise _Passing(TransportError(error.message, remedy=remedies.ENTRA_UNAVAILABLE, ids=ids))
-        raise error
+            return _Passing(TransportError(error.message, remedy=error.remedy, ids=ids))
+        return error
 
-    def _error(self, code: int, kind: str, text: str, ids: dict[str, str]) -> AuthenticationError:
-        remedy = remedies.for_entra(
-            code, kind, secret_looks_like_id=_looks_like_id(self._config.credentials.secret)
-        )
-        said = text.partition("Trace ID:")[0].partition("\r\n")[0].strip() or kind
+    def _error(
+        self, code: int, kind: str, text: str, ids: dict[str, str] | None = None
+    ) -> AuthenticationError:
         secret = self._config.credentials.secret
+        remedy = remedies.for_entra(code, kind, secret_looks_like_id=looks_like_id(secret))
+        said = re.split(r"\s*(?:Trace ID:|\r?\n)|[\"}]", text, maxsplit=1)[0].strip() or kind
         said = said.replace(secret, "***") if secret else said
         return AuthenticationError(
-            f"Asking Entra for a token failed: {said}", code=code or None, remedy=remedy, ids=ids
+            f"Asking Entra for a token failed: {said}", code=code or None, remedy=str(remedy), ids=ids
         )
 
 
-def _busy(answer: requests.Response) -> _Passing:
-    message = f"Asking Entra for a token: it answered {answer.status_code}."
-    wait = retry_after(answer.headers.get("Retry-After"), server_date=answer.headers.get("Date"))
-    return _Passing(TransportError(message, remedy=remedies.ENTRA_UNAVAILABLE), wait=wait or 0.0)
-
-
-def _client_credential(config: Config) -> Any:
-    """Return the credential in the form that MSAL takes."""
-    credentials = config.credentials
-    if credentials.secret:
-        return credentials.secret
-    if credentials.federated_token_file:
-        path = Path(credentials.federated_token_file)
-        return {"client_assertion": lambda: path.read_text(encoding="utf-8").strip()}
-    return _certificate(str(credentials.certificate), credentials.certificate_password)
-
-
-def _certificate(given: str, password: str | None) -> dict[str, Any]:
-    secret = {"passphrase": password} if password else {}
-    if "-----BEGIN" not in given:
-        path = Path(given)
-        if path.suffix.lower() in (".pfx", ".p12") or b"-----BEGIN" not in path.read_bytes():
-            return {"private_key_pfx_path": str(path), "public_certificate": True, **secret}
-        given = path.read_text(encoding="utf-8")
-    parts = re.findall(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", given, re.DOTALL)
-    blocks = re.findall(r"-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----", given, re.DOTALL)
-    keys = [block for name, block in zip(parts, blocks, strict=False) if "PRIVATE KEY" in name]
-    certificates = [block for name, block in zip(parts, blocks, strict=False) if name == "CERTIFICATE"]
-    if not keys or not certificates:
-        raise ConfigurationError(
-            ["client_certificate must hold the certificate and its private key, both as PEM."]
-        )
-    return {"private_key": keys[0], "public_certificate": "\n".join(certificates), **secret}
+def _is_json(answer: requests.Response) -> bool:
+    try:
+        return isinstance(answer.json(), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _msal_service_error() -> type[Exception]:
     from msal.exceptions import MsalServiceError  # noqa: PLC0415  MSAL is imported when it is first needed
 
-    return MsalServiceError  # type: ignore[no-any-return]
-
-
-def _unreachable(exc: requests.RequestException, config: Config) -> TransportError:
-    kind, remedy = remedies.for_no_answer(exc, exc.__context__ or exc)
-    return TransportError(f"Asking Entra at {config.authority} for a token: {kind}.", remedy=remedy)
-
-
-def _looks_like_id(secret: str | None) -> bool:
-    return bool(secret and re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", secret))
+    return MsalServiceError  # type: ignore[no-any-return]  # MSAL has no types

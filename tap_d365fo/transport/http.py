@@ -10,15 +10,17 @@ from requests.adapters import HTTPAdapter
 
 
 def new_session(*, pool: int) -> requests.Session:
-    """Return a session with kept-alive connections that obeys proxies and CA bundles of the environment.
-
-    Cookies are refused: an affinity cookie would tie all calls to one server of many (facts section 2.3).
-    """
+    """Return a session with kept-alive connections that obeys proxies and CA bundles of the environment."""
     session = requests.Session()
     session.mount("https://", HTTPAdapter(pool_connections=4, pool_maxsize=max(pool, 1), max_retries=0))
     session.headers["Accept-Encoding"] = "gzip, deflate"
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    refuse_cookies(session)
     return session
+
+
+def refuse_cookies(session: requests.Session) -> None:
+    """Keep no cookie: one for affinity would tie all calls to one server of many (facts section 2.3)."""
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
 
 class TimedSession(requests.Session):
@@ -27,8 +29,10 @@ class TimedSession(requests.Session):
     def __init__(self, *, seconds: float) -> None:
         super().__init__()
         self._seconds = seconds
+        self.auth = _as_it_is  # without it requests would look for a password in ~/.netrc
         self.last: requests.Response | None = None
         """The last answer: libraries keep little of those they do not like."""
+        refuse_cookies(self)
 
     def request(self, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:
         """Send with a time-out; certificates and proxies come from the environment as for all requests."""
@@ -37,3 +41,7 @@ class TimedSession(requests.Session):
         self.last = None
         self.last = super().request(method, url, *args, **kwargs)
         return self.last
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request

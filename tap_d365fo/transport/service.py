@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urljoin
 
-from tap_d365fo.errors import BrokenAnswerError, MetadataError
+from tap_d365fo.errors import BrokenAnswerError, MetadataError, PagingError
 from tap_d365fo.transport.session import Answer, Request
 
 if TYPE_CHECKING:
@@ -60,6 +62,33 @@ class ODataService:
     def get_json(self, path: str, *, what: str) -> dict[str, Any]:
         """Return a JSON document below the environment's address."""
         url = f"{self._config.environment_url}/{path.lstrip('/')}"
+        return self._get(url, what=what)
+
+    def service_document(self) -> list[str]:
+        """Return the names of the entity sets that the service root lists; the list may come in pages."""
+        url: str | None = self._config.service_root
+        names: dict[str, None] = {}
+        seen: set[str] = set()
+        while url is not None:
+            if url in seen:
+                raise PagingError(
+                    "Reading the service document: a next link leads back to where it came from."
+                )
+            seen.add(url)
+            page = self._get(url, what="reading the service document")
+            listed = page.get("value")
+            if not isinstance(listed, list):
+                raise MetadataError("Reading the service document: it lists no entity sets.")
+            names.update({str(each["name"]): None for each in listed if _is_entity_set(each)})
+            link = page.get("@odata.nextLink")
+            url = urljoin(f"{self._config.service_root}/", link) if link else None
+        return list(names)
+
+    def count(self, url: str, *, what: str) -> int:
+        """Return the number that a `$count` URL answers with."""
+        return self._session.send(lambda: Request("GET", url, what=what), _read_count)
+
+    def _get(self, url: str, *, what: str) -> dict[str, Any]:
         return self._session.send(lambda: Request("GET", url, what=what), read_json)
 
 
@@ -67,11 +96,23 @@ def read_json(answer: Answer) -> dict[str, Any]:
     """Read a JSON object; raises BrokenAnswerError for anything else."""
     try:
         document = json.loads(answer.body.decode("utf-8-sig"))
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise BrokenAnswerError(f"The answer is not JSON: {answer.body[:100]!r}") from exc
     if not isinstance(document, dict):
         raise BrokenAnswerError("The answer is JSON, but not an object.")
     return document
+
+
+def _is_entity_set(item: Any) -> bool:
+    """OData lists singletons and function imports too; `kind` may be left out for entity sets."""
+    return isinstance(item, dict) and "name" in item and item.get("kind", "EntitySet") == "EntitySet"
+
+
+def _read_count(answer: Answer) -> int:
+    text = answer.body.decode("utf-8-sig", "replace").strip()
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise BrokenAnswerError(f"The answer is not a number: {text[:100]!r}")
+    return int(text)
 
 
 def _read_metadata(answer: Answer, read: Callable[[Iterable[bytes]], T]) -> T:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
-import ssl
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import requests
@@ -21,21 +19,24 @@ import urllib3
 
 from tap_d365fo import __version__, remedies
 from tap_d365fo.errors import (
-    AccessDeniedError,
     BrokenAnswerError,
     D365FOError,
-    EntitySetNotFoundError,
     Interrupted,
     PagingError,
-    QueryRejectedError,
-    QueryTooLongError,
-    ServiceUnavailableError,
     SlowAnswerError,
     ThrottledError,
-    TransportError,
-    UnreadablePageError,
 )
 from tap_d365fo.transport import retry
+from tap_d365fo.transport.answers import (
+    ACTIVITY_ID,
+    CLIENT_REQUEST_ID,
+    Answer,
+    Request,
+    error_of,
+    no_answer,
+    refusal,
+    unreadable,
+)
 from tap_d365fo.transport.auth import BearerToken, EntraAuthenticator
 from tap_d365fo.transport.clock import Clock, SystemClock
 from tap_d365fo.transport.http import new_session
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tap_d365fo.config import Config
+
+__all__ = ["Answer", "Attempt", "Event", "ODataSession", "Request", "Traffic", "Wait"]
 
 logger = logging.getLogger("tap_d365fo")
 
@@ -60,39 +63,6 @@ FEWEST_TRIES = 3
 """Tries that a request gets even where others have found for a whole budget that nothing answers."""
 MOST_VAIN_RENEWALS = 2
 """Fresh tokens that may bring nothing before no more are asked for: F&O refuses the application."""
-CLIENT_REQUEST_ID = "x-ms-client-request-id"
-ACTIVITY_ID = "ms-dyn-aid"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request as it is to be sent."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
-    what: str = "asking F&O"
-    """What we are doing, for messages: `reading CustomersV3`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer, its body whole and decompressed."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    url: str
-    client_request_id: str
-    activity_id: str
-    seconds: float
-    bytes_on_wire: int
-
-    @property
-    def ids(self) -> dict[str, str]:
-        """What support asks for."""
-        return {CLIENT_REQUEST_ID: self.client_request_id, ACTIVITY_ID: self.activity_id}
 
 
 @dataclass(slots=True)
@@ -103,15 +73,41 @@ class Traffic:
     bytes_on_wire: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request was sent."""
+
+    what: str
+    status: int
+    """0 where no answer came."""
+    seconds: float
+    bytes_on_wire: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A request begins to wait before it is sent again."""
+
+    what: str
+    seconds: float
+    reason: str
+
+
+Event = Attempt | Wait
+
+
 @dataclass(slots=True)
 class _Tries:
     """What was tried for one request so far."""
 
     began: float
     attempt: int = 0
+    sent_at: float = 0.0
     renewed: bool = False
     redirects: int = 0
     token: str = field(default="", repr=False)
+    wait: float | None = None
+    """What the last answer asked for, None where it asked for nothing."""
     last_print: str = ""
     identical: int = 0
 
@@ -125,12 +121,8 @@ class _Tries:
 class _Again(Exception):
     """Try again after a wait, unless that is beyond the budget: then `cause` is raised."""
 
-    def __init__(
-        self, cause: D365FOError, *, wait: float | None = None, holds_all: bool = False, at_once: bool = False
-    ) -> None:
+    def __init__(self, cause: D365FOError, *, at_once: bool = False) -> None:
         self.cause = cause
-        self.wait = wait
-        self.holds_all = holds_all
         self.at_once = at_once
         super().__init__(str(cause))
 
@@ -146,6 +138,7 @@ class ODataSession:
         pace: Pace | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
+        on_event: Callable[[Event], None] | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
         self.rng = rng or random.Random()
@@ -153,6 +146,8 @@ class ODataSession:
         self.authenticator = authenticator or EntraAuthenticator(
             config, clock=self.clock, pace=self.pace, rng=self.rng
         )
+        self.on_event = on_event
+        """Called from the sending thread with each attempt and each wait; it must not raise."""
         self.traffic = Traffic()
         self.server_time: datetime | None = None
         """The server's clock as its first answer showed it."""
@@ -162,6 +157,8 @@ class ODataSession:
         self._http = new_session(pool=config.max_parallel_requests)
         self._session_id = str(uuid4())
         self._lock = threading.Lock()
+        self._granted = False
+        """Whether F&O ever answered this application well: then it knows it."""
         self._vain_renewals = 0
         """How many fresh tokens in a row brought nothing."""
         self._out_since: float | None = None
@@ -185,7 +182,8 @@ class ODataSession:
             request = prepare()
             self._refuse_foreign(request.url)
             tries.attempt += 1
-            began = self.clock.monotonic()
+            tries.wait = None
+            tries.sent_at = self.clock.monotonic()
             try:
                 answer = self._once(request, tries, timeout)
                 self._judge(request, answer, tries)
@@ -194,31 +192,49 @@ class ODataSession:
                 return result
             except _Again as again:
                 if self._out_since is None and not again.at_once:
-                    self._out_since = began
+                    self._out_since = tries.sent_at
                 if isinstance(again.cause, SlowAnswerError) and on_slow is not None:
                     on_slow()
-                self._wait(again, tries, began)
+                if not again.at_once:
+                    self._wait(request, again.cause, tries)
+
+    # -- sending ----------------------------------------------------------------------------------------
 
     def _once(self, request: Request, tries: _Tries, timeout: float | None) -> Answer:
-        """Send once. Raises _Again for everything that has no answer."""
-        client_request_id = str(uuid4())
-        headers = {
+        """Send once. Raises _Again where no answer comes.
+
+        The token comes before the place in the queue: a sign-in can take minutes, in which F&O may have
+        asked all requests to wait. One that ran out while the request queued is replaced the same way.
+        """
+        until = tries.began + self._policy.budget_seconds
+        headers = self._headers(request)
+        try:
+            while True:
+                token = self.authenticator.token()
+                with self.pace.slot(until=until) as began:
+                    if not self.authenticator.holds(token):
+                        continue
+                    tries.token, tries.sent_at = token, began
+                    answer = self._exchange(request, headers, token, timeout)
+                    self._hold_others(request, answer, tries)
+                    return answer
+        except HeldTooLong as held:
+            raise self._held_too_long(request, held.seconds, tries) from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
+            self._tell(Attempt(request.what, 0, self.clock.monotonic() - tries.sent_at, 0))
+            error, is_for_good = no_answer(request, exc, headers[CLIENT_REQUEST_ID])
+            raise (error if is_for_good else _Again(error)) from None
+
+    def _headers(self, request: Request) -> Mapping[str, str]:
+        return {
             "Accept": "application/json",
             "OData-Version": "4.0",
             "OData-MaxVersion": "4.0",
             "User-Agent": f"tap-d365fo/{__version__}",
-            CLIENT_REQUEST_ID: client_request_id,
+            CLIENT_REQUEST_ID: str(uuid4()),
             "x-ms-client-session-id": self._session_id,
             **request.headers,
         }
-        try:
-            with self.pace.slot(until=tries.began + self._policy.budget_seconds):
-                tries.token = self.authenticator.token()
-                return self._exchange(request, headers, tries.token, timeout)
-        except HeldTooLong as held:
-            raise self._held_too_long(request, held.seconds, tries) from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
-            raise _Again(_no_answer(request, exc, client_request_id)) from None
 
     def _exchange(
         self, request: Request, headers: Mapping[str, str], token: str, timeout: float | None
@@ -247,14 +263,17 @@ class ODataSession:
             seconds=self.clock.monotonic() - began,
             bytes_on_wire=response.raw.tell(),
         )
-        self._account(answer)
+        self._account(request, answer)
         return answer
 
     def _body(self, response: requests.Response, *, deadline: float) -> bytes:
-        """Read a body whole; urllib3 tells a body that was cut off."""
+        """Read a body whole; urllib3 tells one that was cut off.
+
+        `read1` returns with what is there, so that a server that sends a byte now and then is noticed.
+        """
         parts = []
         size = 0
-        while part := response.raw.read(READ_BYTES, decode_content=True):
+        while part := response.raw.read1(READ_BYTES, decode_content=True):
             parts.append(part)
             size += len(part)
             if size > LARGEST_BODY:
@@ -265,147 +284,99 @@ class ODataSession:
                 raise Interrupted("Stopped while reading an answer.")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _account(self, answer: Answer) -> None:
+    def _account(self, request: Request, answer: Answer) -> None:
         with self._lock:
             self.traffic.requests += 1
             self.traffic.bytes_on_wire += answer.bytes_on_wire
             if self.server_time is None:
                 self.server_time = retry.http_date(answer.headers.get("Date"))
+        self._tell(Attempt(request.what, answer.status, answer.seconds, answer.bytes_on_wire))
+
+    def _hold_others(self, request: Request, answer: Answer, tries: _Tries) -> None:
+        """Hold all requests before this one's place is free: nobody may slip in between."""
+        if retry.verdict(answer.status, answer.body, answer.headers) != "throttled":
+            return
+        asked = retry.asked_wait(answer.headers)
+        tries.wait = self._policy.wait(tries.attempt, self.rng, asked=asked)
+        reason = error_of("throttled", request, answer).message
+        self.pace.hold(tries.wait, reason=reason, asked_at=tries.sent_at)
 
     # -- judging ----------------------------------------------------------------------------------------
 
     def _judge(self, request: Request, answer: Answer, tries: _Tries) -> None:
         """Return for a success; raise _Again for weather, and the right error for anything else."""
-        verdict = retry.verdict(answer.status, answer.body, answer.headers.get("Content-Type", ""))
+        verdict = retry.verdict(answer.status, answer.body, answer.headers)
         if verdict == "good":
+            self._granted = True
             self._vain_renewals = 0
             self.pace.succeeded()
             return
-        judge: Callable[[Request, Answer, _Tries], None] = getattr(
-            self, f"_judge_{verdict.replace('-', '_')}"
-        )
-        judge(request, answer, tries)
+        if verdict == "sign-in":
+            raise self._judge_sign_in(request, answer, tries)
+        if verdict == "denied":
+            raise self._refusal(request, answer)
+        error = error_of(verdict, request, answer)
+        if isinstance(error, ThrottledError):
+            error.retry_after = tries.wait
+        if verdict == "server":
+            inner = retry.inner_message(answer.body)
+            most = retry.IDENTICAL_ERRORS if inner else retry.IDENTICAL_BLANK_ERRORS
+            if tries.same(f"500 {inner}") >= most:
+                raise unreadable(request, answer)
+        raise _Again(error) if error.fault == "transient" else error
 
-    def _judge_throttled(self, request: Request, answer: Answer, _tries: _Tries) -> None:
-        wait = retry.retry_after(answer.headers.get("Retry-After"), server_date=answer.headers.get("Date"))
-        if answer.status == 429 or wait is not None:  # noqa: PLR2004
-            error = ThrottledError(
-                _said(request, answer), status=answer.status, remedy=remedies.THROTTLED, ids=answer.ids
-            )
-            error.retry_after = wait
-            raise _Again(error, wait=wait, holds_all=True)
-        raise _Again(self._unavailable(request, answer))
-
-    def _judge_sign_in(self, request: Request, answer: Answer, tries: _Tries) -> None:
+    def _judge_sign_in(self, request: Request, answer: Answer, tries: _Tries) -> Exception:
         """A 401 or a redirect to a sign-in page: a new token once, then it is a refusal."""
-        redirected = answer.status // 100 == 3  # noqa: PLR2004
-        denied = AccessDeniedError(
-            _said(request, answer),
-            status=answer.status,
-            remedy=remedies.for_refusal(answer.status, self.authenticator.claims(), self._config),
-            ids=answer.ids,
-        )
+        denied = self._refusal(request, answer)
         if self.authenticator.has_replaced(tries.token):
-            raise _Again(denied, at_once=True)  # refused for another request too, and renewed for that one
+            return _Again(denied, at_once=True)  # refused for another request too, and renewed for that one
         if not tries.renewed and self._vain_renewals < MOST_VAIN_RENEWALS:
             tries.renewed = True
             if self.authenticator.renew(tries.token):
                 self._vain_renewals += 1
-            raise _Again(denied, at_once=True)
+            return _Again(denied, at_once=True)
         tries.redirects += 1
-        if redirected and tries.redirects < retry.SIGN_IN_REDIRECTS:
-            raise _Again(denied)
-        raise denied
+        is_redirect = answer.status // 100 == 3  # noqa: PLR2004
+        return _Again(denied) if is_redirect and tries.redirects < retry.SIGN_IN_REDIRECTS else denied
 
-    def _judge_slow(self, request: Request, answer: Answer, _tries: _Tries) -> None:
-        raise _Again(SlowAnswerError(_said(request, answer), remedy=remedies.SLOW, ids=answer.ids))
-
-    def _judge_transient(self, request: Request, answer: Answer, _tries: _Tries) -> None:
-        raise _Again(self._unavailable(request, answer))
-
-    def _judge_server(self, request: Request, answer: Answer, tries: _Tries) -> None:
-        inner = retry.inner_message(answer.body)
-        if tries.same(f"500 {inner}") >= retry.IDENTICAL_ERRORS:
-            raise UnreadablePageError(
-                _said(request, answer),
-                status=answer.status,
-                inner_message=inner,
-                remedy=remedies.UNREADABLE,
-                ids=answer.ids,
-            )
-        raise _Again(self._unavailable(request, answer))
-
-    def _judge_denied(self, request: Request, answer: Answer, _tries: _Tries) -> None:
-        raise AccessDeniedError(
-            _said(request, answer),
-            status=answer.status,
-            inner_message=retry.inner_message(answer.body),
-            remedy=remedies.for_refusal(answer.status, self.authenticator.claims(), self._config),
-            ids=answer.ids,
+    def _refusal(self, request: Request, answer: Answer) -> D365FOError:
+        cause = remedies.cause_of_refusal(
+            answer.status,
+            self.authenticator.claims(),
+            environment_url=self._config.environment_url,
+            tenant_id=self._config.tenant_id,
+            others_granted=self._granted,
         )
-
-    def _judge_missing(self, request: Request, answer: Answer, _tries: _Tries) -> None:
-        raise EntitySetNotFoundError(
-            _said(request, answer), status=answer.status, remedy=remedies.NO_ENTITY_SET, ids=answer.ids
-        )
-
-    def _judge_too_long(self, request: Request, answer: Answer, _tries: _Tries) -> None:
-        raise QueryTooLongError(
-            _said(request, answer), status=answer.status, remedy=remedies.TOO_LONG, ids=answer.ids
-        )
-
-    def _judge_rejected(self, request: Request, answer: Answer, _tries: _Tries) -> None:
-        raise QueryRejectedError(
-            f"{_said(request, answer)} The query was {_shown(request.url)}",
-            status=answer.status,
-            inner_message=retry.inner_message(answer.body),
-            remedy=remedies.REJECTED,
-            ids=answer.ids,
-        )
-
-    def _unavailable(self, request: Request, answer: Answer) -> ServiceUnavailableError:
-        return ServiceUnavailableError(
-            _said(request, answer),
-            status=answer.status,
-            inner_message=retry.inner_message(answer.body),
-            remedy=remedies.UNAVAILABLE,
-            ids=answer.ids,
-        )
+        return refusal(request, answer, cause)
 
     def _read(self, request: Request, answer: Answer, read: Callable[[Answer], T], tries: _Tries) -> T:
         try:
             return read(answer)
         except BrokenAnswerError as exc:
-            error = BrokenAnswerError(
-                f"{_doing(request)}: {exc.message}", remedy=remedies.BROKEN, ids=answer.ids
-            )
+            remedy = str(remedies.find("answer", "broken"))
+            error = BrokenAnswerError(f"{request.doing}: {exc.message}", remedy=remedy, ids=answer.ids)
             if tries.same(hashlib.sha256(answer.body).hexdigest()) >= retry.IDENTICAL_BODIES:
                 raise error from exc
             raise _Again(error) from None
 
     # -- waiting ----------------------------------------------------------------------------------------
 
-    def _wait(self, again: _Again, tries: _Tries, began: float) -> None:
+    def _wait(self, request: Request, cause: D365FOError, tries: _Tries) -> None:
         """Wait as told, or raise the cause where that is beyond the budget."""
-        if again.at_once:
-            return
-        wait = self._policy.wait(tries.attempt, self.rng) if again.wait is None else again.wait
-        if again.holds_all:
-            self.pace.hold(wait, reason=again.cause.message, asked_at=began)
-        elapsed = self.clock.monotonic() - tries.began
-        # Where nothing was answered for as long as that, those that ask only now have waited with the others.
-        out = (
-            self.clock.monotonic() - (self._out_since or tries.began)
-            if tries.attempt >= FEWEST_TRIES
-            else 0.0
-        )
-        if not self._policy.allows(wait, elapsed=max(elapsed, out)):
-            raise self._beyond_budget(again.cause, wait, max(elapsed, out))
+        wait = self._policy.wait(tries.attempt, self.rng) if tries.wait is None else tries.wait
+        now = self.clock.monotonic()
+        elapsed = now - tries.began
+        if tries.attempt >= FEWEST_TRIES and self._out_since is not None:
+            # Where nothing was answered for so long, those that ask only now have waited with the others.
+            elapsed = max(elapsed, now - self._out_since)
+        if not self._policy.allows(wait, elapsed=elapsed):
+            raise self._beyond_budget(cause, wait, elapsed)
+        self._tell(Wait(request.what, wait, cause.message))
         if wait >= WAIT_WORTH_A_WORD:
-            logger.warning("Waiting %.0f s: %s", wait, again.cause)
+            logger.warning("Waiting %.0f s: %s", wait, cause)
         self.pace.sleep(wait)
         if wait >= WAIT_WORTH_A_WORD:
-            logger.info("Asking F&O again after %.0f s.", wait)
+            logger.info("Waited %.0f s; %s again.", wait, request.what)
 
     def _beyond_budget(self, cause: D365FOError, wait: float, elapsed: float) -> D365FOError:
         cause.message += (
@@ -415,19 +386,21 @@ class ODataSession:
         return cause
 
     def _held_too_long(self, request: Request, wait: float, tries: _Tries) -> D365FOError:
-        message = f"{_doing(request)}: F&O wants no request for now. {self.pace.reason}"
-        error = ThrottledError(message, remedy=remedies.THROTTLED)
+        message = f"{request.doing}: F&O wants no request for now. {self.pace.reason}"
+        error = ThrottledError(message, remedy=str(remedies.find("answer", "throttled")))
         error.retry_after = wait
         return self._beyond_budget(error, wait, self.clock.monotonic() - tries.began)
+
+    def _tell(self, event: Event) -> None:
+        if self.on_event is not None:
+            self.on_event(event)
 
     # -- guarding ---------------------------------------------------------------------------------------
 
     def _refuse_foreign(self, url: str) -> None:
         """The token goes to the configured origin and nowhere else."""
         if _origin(url) != self._origin:
-            raise PagingError(
-                f"A link leads to {urlsplit(url).netloc}, which is not the environment; it was not followed."
-            )
+            raise PagingError(f"A link leads away from the environment and was not followed: {url[:200]!r}.")
 
     def stop(self) -> None:
         """End all waits now; no further request begins."""
@@ -439,53 +412,15 @@ class ODataSession:
         self.authenticator.close()
 
 
-def _origin(url: str) -> tuple[str, str, int]:
-    parts = urlsplit(url)
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or 443
+def _origin(url: str) -> tuple[str, str, int] | None:
+    """Return where a URL really leads: read by the library that will connect, which is not urllib's reading.
 
-
-def _doing(request: Request) -> str:
-    return f"{request.what[:1].upper()}{request.what[1:]}"
-
-
-def _said(request: Request, answer: Answer) -> str:
-    """Say what we were doing and what came back."""
-    inner = retry.inner_message(answer.body)
-    if not inner and answer.body and "html" not in answer.headers.get("Content-Type", "").lower():
-        inner = answer.body[:200].decode("utf-8", "replace")
-    what = (
-        f": {inner}"
-        if inner
-        else (" with an empty body." if not answer.body else " with a page that is not OData's.")
-    )
-    return f"{_doing(request)}: F&O answered {answer.status}{what}"
-
-
-def _shown(url: str) -> str:
-    """Return the query part of a URL as a person would write it."""
-    return unquote(urlsplit(url).query).replace("cross-company=true&", "")[:600]
-
-
-_TIMEOUTS: tuple[type[Exception], ...] = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
-
-
-def _no_answer(request: Request, exc: Exception, client_request_id: str) -> TransportError:
-    """Say why no answer came, without the words of three libraries around it."""
-    root: BaseException = exc
-    while True:
-        inner = root.__cause__ or root.__context__ or getattr(root, "reason", None)
-        if not isinstance(inner, BaseException) or inner is root:
-            break
-        root = inner
-    kind, remedy = remedies.for_no_answer(exc, root)
-    ids = {CLIENT_REQUEST_ID: client_request_id}
-    message = f"{_doing(request)}: {kind} ({_plain(root)})."
-    slow = isinstance(exc, _TIMEOUTS) and not isinstance(exc, requests.ConnectTimeout)
-    return (SlowAnswerError if slow else TransportError)(message, remedy=remedy, ids=ids)
-
-
-def _plain(exc: BaseException) -> str:
-    if isinstance(exc, ssl.SSLError):
-        return exc.reason or "TLS failure"
-    text = str(exc)
-    return text if text and len(text) < 200 else type(exc).__name__  # noqa: PLR2004
+    None for what cannot be read, and for a URL that names a user, which no address of ours does.
+    """
+    try:
+        parts = urllib3.util.parse_url(url)
+    except urllib3.exceptions.LocationParseError:
+        return None
+    if parts.auth is not None or parts.scheme is None or parts.host is None:
+        return None
+    return parts.scheme, parts.host.lower(), parts.port or 443
