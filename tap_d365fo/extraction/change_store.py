@@ -33,7 +33,7 @@ from tap_d365fo.errors import ChangeStoreError
 from tap_d365fo.extraction.store_location import StoreFile, locate
 from tap_d365fo.transport.clock import Clock, SystemClock
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """What is older is made anew, which costs a snapshot; what is newer is refused."""
 
 _CACHE_KIB = 32 * 1024
@@ -52,8 +52,11 @@ CREATE TABLE rows (
 );
 CREATE INDEX rows_by_hash ON rows (hash);
 CREATE TABLE journal (id INTEGER PRIMARY KEY, company INTEGER, hash INTEGER, key BLOB, print BLOB);
+CREATE TABLE told (company TEXT, key BLOB, settled INTEGER, PRIMARY KEY (company, key)) WITHOUT ROWID;
 """
 # `journal` holds by id what a row was before its first change; a row that was not there is an id alone.
+# `told` holds keys that the target may have though no generation says so: those of runs whose state it never
+# saved, until a generation settles them.
 
 Row = tuple[bytes, bytes]
 """A key and the fingerprint of its version."""
@@ -107,16 +110,18 @@ class ChangeStore:
             yield cls(connection, file, _held(connection, generation), rng)
 
     @contextmanager
-    def begin(self) -> Iterator[Draft]:
-        """Begin the next generation; without `commit` nothing of it stays.
+    def begin(self, *, prints_return: bool = False) -> Iterator[Draft]:
+        """Begin the next generation; without `commit` nothing of it stays but the keys that were told.
 
-        Where there is no base, the draft begins empty.
+        Where there is no base, the draft begins empty. `prints_return` says that a fingerprint may be again
+        what it was, as a hash of values may and a row version may not.
         """
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             if self.base is not None:
-                _restore(self._connection, self.base.number)
-            yield Draft(self._connection, self._file, self.base, self._rng)
+                _restore(self._connection, self.base.number, all_told=prints_return)
+                _take_told(self._connection, self.base.number, self._file.announced())
+            yield Draft(self._connection, self._file, self.base, self._rng, prints_return=prints_return)
         finally:
             if self._connection.in_transaction:
                 self._connection.rollback()
@@ -129,12 +134,20 @@ class Draft:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, file: StoreFile, base: Generation | None, rng: random.Random
+        self,
+        connection: sqlite3.Connection,
+        file: StoreFile,
+        base: Generation | None,
+        rng: random.Random,
+        *,
+        prints_return: bool = False,
     ) -> None:
         self._connection = connection
         self._file = file
         self._base = base
         self._rng = rng
+        self._prints_return = prints_return
+        self._told = bool(connection.execute("SELECT 1 FROM told WHERE settled IS NULL").fetchone())
         self._ids: dict[str, int] = dict(connection.execute("SELECT name, id FROM companies").fetchall())
         self._counts: dict[int, int] = dict(
             connection.execute("SELECT company, count(*) FROM rows GROUP BY company").fetchall()
@@ -167,6 +180,7 @@ class Draft:
             return list(range(len(rows)))
         company_id = self._company(company)
         found = self._found(company_id, [key for key, _ in rows])
+        told = set(self._told_keys(company)) if self._told and self._prints_return else ()
         moved = []
         for place, (key, fingerprint) in enumerate(rows):
             row = found.get(key)
@@ -174,7 +188,7 @@ class Draft:
                 moved.append(place)
                 continue
             self._mark(row[0], company_id)
-            if row[1] != fingerprint:
+            if row[1] != fingerprint or key in told:
                 moved.append(place)
         return moved
 
@@ -196,6 +210,35 @@ class Draft:
             for _, key in self._unseen(self._ids[company]):
                 yield key
 
+    def told_companies(self) -> list[str]:
+        """Return the legal entities of which keys were told that are not remembered."""
+        rows = self._connection.execute("SELECT DISTINCT company FROM told WHERE settled IS NULL").fetchall()
+        return sorted(name for (name,) in rows)
+
+    def told(self, company: str) -> Iterator[bytes]:
+        """Yield keys that runs told whose state the target never saved, and that are not remembered now.
+
+        The target may have them. Those that have been listed meanwhile are remembered, so what is left is gone.
+        """
+        keys = self._told_keys(company) if self._told else []
+        for start in range(0, len(keys), _BATCH):
+            batch = keys[start : start + _BATCH]
+            found = self._found(self._company(company), batch)
+            yield from (key for key in batch if key not in found)
+
+    def _told_keys(self, company: str) -> list[bytes]:
+        query = "SELECT key FROM told WHERE company = ? AND settled IS NULL"
+        return [key for (key,) in self._connection.execute(query, (company,))]
+
+    def _settle(self, company: str, keys: Iterable[bytes]) -> None:
+        """Note that this generation says of keys what they are, so that they are not told of without it."""
+        if self._told:
+            settled = self._connection.executemany(
+                "UPDATE told SET settled = ? WHERE company = ? AND key = ? AND settled IS NULL",
+                ((_THIS, company, key) for key in keys),
+            )
+            self._moved = self._moved or settled.rowcount > 0
+
     # -- remembering ------------------------------------------------------------------------------------
 
     def remember(self, company: str, rows: Iterable[Row]) -> None:
@@ -207,7 +250,7 @@ class Draft:
             if self._appends:
                 self._add(company_id, batch)
             else:
-                self._put(company_id, dict(batch))
+                self._put(company, company_id, dict(batch))
 
     def forget(self, company: str, keys: Iterable[bytes]) -> None:
         """Forget keys that are gone."""
@@ -215,7 +258,11 @@ class Draft:
         rest = iter(keys)
         while batch := list(islice(rest, _BATCH)):
             self._file.renew()
-            self._drop([row_id for row_id, _ in self._found(company_id, batch).values()])
+            found = self._found(company_id, batch)
+            if self._prints_return:
+                self._announce(company, found)
+            self._settle(company, batch)
+            self._drop([row_id for row_id, _ in found.values()])
 
     def drop_company(self, company: str) -> None:
         """Forget a legal entity whole: its rows will be new to the next sweep that lists them."""
@@ -241,6 +288,8 @@ class Draft:
         self._seen_counts.clear()
         self._unseen_are_listed = False
         self._replaces = True
+        self._connection.execute("UPDATE told SET settled = ? WHERE settled IS NULL", (_THIS,))
+        self._told = False
 
     def commit(self, meta: Mapping[str, Any]) -> int:
         """Make this generation the store's current one and return its number: the base's where nothing moved.
@@ -257,6 +306,7 @@ class Draft:
             return self._base.number
         number = self._number()
         execute = self._connection.execute
+        execute("UPDATE told SET settled = ? WHERE settled = ?", (number, _THIS))
         # Without a base the journal still leads to the older of two: a run was given that one.
         keep = "(SELECT min(number) FROM generations)" if self._base is None else str(self._base.number)
         execute(f"DELETE FROM generations WHERE number <> {keep}")  # noqa: S608  a number of our own
@@ -328,9 +378,11 @@ class Draft:
             ],
         )
 
-    def _put(self, company_id: int, prints: Mapping[bytes, bytes]) -> None:
+    def _put(self, company: str, company_id: int, prints: Mapping[bytes, bytes]) -> None:
         found = self._found(company_id, list(prints))
         added = [(key, print_) for key, print_ in prints.items() if key not in found]
+        self._announce(company, prints if self._prints_return else [key for key, _ in added])
+        self._settle(company, prints)
         changed = []
         for key, (row_id, print_) in found.items():
             self._mark(row_id, company_id)
@@ -343,6 +395,13 @@ class Draft:
                 ids = range(self._next, self._next + len(added))
                 self._connection.executemany("INSERT INTO journal (id) VALUES (?)", ((each,) for each in ids))
             self._add(company_id, added)
+
+    def _announce(self, company: str, keys: Iterable[bytes]) -> None:
+        """Write down keys before they are handed on: should this run end before its commit, they were told."""
+        if self._journals:
+            lines = [json.dumps([company, key.decode("latin-1")]).encode() + b"\n" for key in keys]
+            if lines:
+                self._file.announce(b"".join(lines))
 
     def _drop(self, ids: Sequence[int]) -> None:
         self._keep(ids)
@@ -499,11 +558,40 @@ def _held(connection: sqlite3.Connection, generation: object) -> Generation | No
     return None
 
 
-def _restore(connection: sqlite3.Connection, number: int) -> None:
-    """Bring the rows to a generation; those older and newer are dropped with the transaction's commit."""
+_THIS = -1
+"""Stands for the number of the generation that is being written."""
+
+
+def _restore(connection: sqlite3.Connection, number: int, *, all_told: bool) -> None:
+    """Bring the rows to a generation; those older and newer are dropped with the transaction's commit.
+
+    What was new in the newer one may have reached the target, though it never saved the state that says so;
+    with `all_told` what was changed or gone in it, too.
+    """
     (newest,) = connection.execute("SELECT max(number) FROM generations").fetchone()
     if number != newest:
+        new = "SELECT id FROM journal WHERE print IS NULL" if not all_told else "SELECT id FROM journal"
+        connection.execute(
+            "INSERT OR REPLACE INTO told SELECT companies.name, rows.key, NULL FROM rows"  # noqa: S608  our own text
+            f" JOIN companies ON companies.id = rows.company WHERE rows.id IN ({new})"
+        )
+        if all_told:
+            connection.execute(
+                "INSERT OR REPLACE INTO told SELECT companies.name, journal.key, NULL FROM journal"
+                " JOIN companies ON companies.id = journal.company WHERE print IS NOT NULL"
+            )
         connection.execute("DELETE FROM rows WHERE id IN (SELECT id FROM journal)")
         connection.execute("INSERT INTO rows SELECT * FROM journal WHERE print IS NOT NULL")
     connection.execute("DELETE FROM journal")
     connection.execute("DELETE FROM generations WHERE number <> ?", (number,))
+
+
+def _take_told(connection: sqlite3.Connection, number: int, announced: bytes) -> None:
+    """Add the keys that a run told which ended before its commit, and drop those that the generation settles."""
+    connection.execute("DELETE FROM told WHERE settled <= ?", (number,))
+    connection.execute("UPDATE told SET settled = NULL WHERE settled IS NOT NULL")
+    keys = (json.loads(line) for line in announced.split(b"\n")[:-1])  # the last may be cut off
+    connection.executemany(
+        "INSERT OR REPLACE INTO told VALUES (?, ?, NULL)",
+        ((company, key.encode("latin-1")) for company, key in keys),
+    )

@@ -50,7 +50,15 @@ class StoreFile(Protocol):
         ...
 
     def save(self) -> None:
-        """Bring the committed file to where the next run finds it."""
+        """Bring the committed file to where the next run finds it, and drop what was announced."""
+        ...
+
+    def announce(self, lines: bytes) -> None:
+        """Keep lines where the next run finds them, whatever becomes of this one."""
+        ...
+
+    def announced(self) -> bytes:
+        """Return what was announced and never settled by `save`; its last line may be cut off."""
         ...
 
 
@@ -61,11 +69,30 @@ class LocalFile:
     path: Path
     is_shared: bool = True
 
+    @property
+    def _announcements(self) -> Path:
+        return self.path.with_suffix(".announced")
+
+    def announce(self, lines: bytes) -> None:
+        """Append to a file of its own: the store's waits for its commit."""
+        with self._announcements.open("ab") as file:
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def announced(self) -> bytes:
+        """Return that file's content."""
+        try:
+            return self._announcements.read_bytes()
+        except FileNotFoundError:
+            return b""
+
     def renew(self) -> None:
         """Do nothing: SQLite's lock needs no renewal."""
 
     def save(self) -> None:
-        """Do nothing: what is committed is saved."""
+        """Drop what was announced: what is committed is saved."""
+        self._announcements.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -118,6 +145,8 @@ class _RemoteFile:
     fetched: bytes | None
     """The header that the file had when it was fetched, None where there was none."""
     is_shared: bool = False
+    lines: bytes | None = None
+    """What stands announced, once it has been asked for."""
 
     def renew(self) -> None:
         self.lock.renew()
@@ -132,8 +161,31 @@ class _RemoteFile:
                     remedy="Let one run at a time use a store; the next run starts from the state it is given.",
                 )
             self.remote.put_file(str(self.path), self.remote_path)
+            if self.announced():
+                self.remote.rm_file(self._announcements)
+                self.lines = b""
         with self.path.open("rb") as file:
             self.fetched = file.read(_HEADER_BYTES)
+
+
+    @property
+    def _announcements(self) -> str:
+        return f"{self.remote_path}.announced"
+
+    def announce(self, lines: bytes) -> None:
+        self.lines = self.announced() + lines
+        with _reaching(f"Writing beside the change store {self.remote_path}"):
+            self.remote.pipe_file(self._announcements, self.lines)
+
+    def announced(self) -> bytes:
+        if self.lines is None:
+            with _reaching(f"Reading beside the change store {self.remote_path}"):
+                self.remote.invalidate_cache()
+                try:
+                    self.lines = bytes(self.remote.cat_file(self._announcements))
+                except FileNotFoundError:
+                    self.lines = b""
+        return self.lines
 
 
 @dataclass(slots=True)

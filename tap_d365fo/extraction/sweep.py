@@ -13,6 +13,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -95,6 +96,8 @@ class Sweep:
         self.deletes = 0
         self.activates = False
         """Whether all older rows may go: this was a snapshot."""
+        self.expected_rows: int | None = None
+        """How many rows a snapshot brings, as far as its opening page told."""
         self._environment = environment
         self._entity = plan.entity
         self._bookmark = dict(plan.bookmark)
@@ -128,7 +131,8 @@ class Sweep:
             generation=generation,
         ) as store:
             reason = self._why_snapshot(store.base, generation)
-            with store.begin() as draft:
+            by_hash = store.base is not None and store.base.meta.get("mode") == "row"
+            with store.begin(prints_return=by_hash) as draft:
                 if reason is None and store.base is not None:
                     yield from self._swept(draft, store.base)
                     meta = dict(store.base.meta)
@@ -370,10 +374,10 @@ class Sweep:
     def _gone(self, draft: Draft) -> Iterator[Batch]:
         """Say which remembered keys were not listed, legal entity by legal entity, where that can be believed."""
         wanted = self._environment.config.companies if self._entity.is_company_scoped else ()
-        for company in draft.companies():
+        for company in sorted({*draft.companies(), *draft.told_companies()}):
             if wanted and company not in wanted:
                 continue
-            unseen = draft.unseen(company)
+            unseen = chain(draft.unseen(company), draft.told(company))
             first = next(unseen, None)
             if first is None or not self._is_believable(draft, company):
                 continue
