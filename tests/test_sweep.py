@@ -194,3 +194,61 @@ def test_every_kind_of_key_can_be_swept(sandbox, tmp_path, stream):
     assert second.error is None
     target = Target().apply(first.messages).apply(second.messages)
     holds_the_truth(target, sandbox, schema["schema"], stream, schema["key_properties"])
+
+
+def test_an_entity_without_etags_is_compared_by_whole_rows(sandbox, config):
+    sandbox.dataset.set_etag_pairs(STREAM, 0)
+    first = sync(config)
+    rows = sandbox.truth(STREAM)
+    sandbox.dataset.update(STREAM, key_of(rows[3]), {"CredManNotes": "hashed"})
+    sandbox.dataset.delete(STREAM, key_of(rows[10]))
+
+    second = sync(config, state=first.state)
+
+    assert second.error is None
+    assert {key_of(record) for record in second.records(STREAM)} == {key_of(rows[3]), key_of(rows[10])}
+    target = Target().apply(first.messages).apply(second.messages)
+    holds_the_truth(target, sandbox, first.of("SCHEMA")[0]["schema"])
+
+
+def test_a_new_layout_of_etags_loses_nothing(sandbox, config):
+    first = sync(config)
+    sandbox.dataset.set_etag_pairs(STREAM, 3)
+    sandbox.dataset.delete(STREAM, key_of(sandbox.truth(STREAM)[10]))
+
+    second = sync(config, state=first.state)
+    third = sync(config, state=second.state)
+
+    target = Target().apply(first.messages).apply(second.messages)
+    holds_the_truth(target, sandbox, first.of("SCHEMA")[0]["schema"])
+    assert third.of("RECORD") == []
+
+
+def test_a_company_that_comes_into_sight_is_read_whole(sandbox, config):
+    sandbox.switches["companies.hidden"] = "demf"
+    first = sync(config)
+    sandbox.switches["companies.hidden"] = ""
+
+    second = sync(config, state=first.state)
+
+    assert {record["dataAreaId"] for record in second.records(STREAM)} == {"demf"}
+    target = Target().apply(first.messages).apply(second.messages)
+    holds_the_truth(target, sandbox, first.of("SCHEMA")[0]["schema"])
+
+
+def test_a_listing_that_failed_half_way_tells_changes_and_no_deletes(sandbox, config):
+    first = sync(config)
+    rows = sandbox.truth(STREAM)
+    sandbox.dataset.update(STREAM, key_of(rows[0]), {"CredManNotes": "early"})
+    sandbox.dataset.delete(STREAM, key_of(rows[1]))
+    sandbox.faults.add("denied-entity", path=f"/data/{STREAM}$", nth=range(3, 500))
+
+    second = sync(config, state=first.state)
+
+    assert second.error is not None
+    assert not any(record.get("_sdc_deleted_at") for record in second.records(STREAM))
+    assert second.state["bookmarks"][STREAM] == first.state["bookmarks"][STREAM]
+    sandbox.faults.clear()
+    third = sync(config, state=second.state)
+    target = Target().apply(first.messages).apply(second.messages).apply(third.messages)
+    holds_the_truth(target, sandbox, first.of("SCHEMA")[0]["schema"])
