@@ -289,7 +289,7 @@ class Draft:
         self._unseen_are_listed = False
         self._replaces = True
         self._connection.execute("UPDATE told SET settled = ? WHERE settled IS NULL", (_THIS,))
-        self._told = False
+        self._moved, self._told = self._moved or self._told, False
 
     def commit(self, meta: Mapping[str, Any]) -> int:
         """Make this generation the store's current one and return its number: the base's where nothing moved.

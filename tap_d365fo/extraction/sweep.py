@@ -111,6 +111,8 @@ class Sweep:
         self._whole_plan = replace(self._key_plan, columns=plan.columns)
         self.version = int(self._bookmark.get("version") or environment.started_ms)
         self._listed: dict[str, _Listed] = {}
+        self._mode: str | None = None
+        """What tells versions apart: `etag`, or `row` for a hash of the whole row."""
         self._failure: D365FOError | None = None
 
     @property
@@ -135,7 +137,7 @@ class Sweep:
             with store.begin(prints_return=by_hash) as draft:
                 if reason is None and store.base is not None:
                     yield from self._swept(draft, store.base)
-                    meta = dict(store.base.meta)
+                    meta = {**store.base.meta, "mode": self._mode}
                 else:
                     logger.info("%s: taking a full snapshot: %s.", self._entity.name, reason)
                     meta = yield from self._snapshot(draft)
@@ -199,11 +201,16 @@ class Sweep:
     # -- sweep ------------------------------------------------------------------------------------------
 
     def _swept(self, draft: Draft, base: Generation) -> Iterator[Batch]:
-        if base.meta.get("mode") == "row":
+        self._mode = base.meta.get("mode")
+        if self._mode == "row":
             yield from self._compare_rows(draft)
         else:
             self._list(draft, base)
-            yield from self._changed(draft)
+            if self._mode == "row":
+                self._listed.clear()
+                yield from self._compare_rows(draft)
+            else:
+                yield from self._changed(draft)
         if self._failure is None:
             yield from self._gone(draft)
 
@@ -228,6 +235,12 @@ class Sweep:
         try:
             for block in reading.blocks():
                 versions = block.versions()
+                if not all(each.etag for each in versions):
+                    logger.info(
+                        "%s sends no etags any more; whole rows are compared instead.", self._entity.name
+                    )
+                    self._mode = "row"
+                    return
                 prints = [fingerprint(each.etag) for each in versions]
                 for place in self._moved(draft, versions, prints):
                     self._note(versions[place], draft)
