@@ -32,6 +32,8 @@ from __future__ import annotations
 from typing import Literal
 
 Fault = Literal["config", "transient", "system"]
+ACTIONABLE: tuple[Fault, ...] = ("config", "system", "transient")
+"""Faults in the order in which a person should hear of them: weather may pass by itself."""
 
 
 class D365FOError(Exception):
@@ -196,6 +198,7 @@ class IncompleteReadError(D365FOError):
 
     def __init__(self, causes: dict[str, D365FOError]) -> None:
         self.causes = causes
+        self.fault = min((each.fault for each in causes.values()), key=ACTIONABLE.index, default="system")
         lines = "; ".join(f"{name}: {cause}" for name, cause in causes.items())
         super().__init__(f"{len(causes)} stream(s) were not read whole: {lines}")
 

@@ -106,7 +106,7 @@ def _read(options: argparse.Namespace) -> None:
         each.name: states.finished_in(job) for each in configured if each.sync_mode == "full_refresh"
     }
     writer = AirbyteWriter(refreshed if job else {})
-    finished = {name for name in refreshed if states.is_finished(bookmarks.get(name, {}), job)}
+    finished = [name for name in refreshed if states.is_finished(bookmarks.get(name, {}), job)]
     for name in finished:
         writer.began(name)
         writer.ended(name)

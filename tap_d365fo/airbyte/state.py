@@ -49,9 +49,16 @@ def _bookmark(state: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         raise StateError(
             f"A state of the list has no stream descriptor with a name ({exc!r}).", remedy=_REMEDY
         ) from exc
-    if not isinstance(bookmark, dict) or (bookmark and _OURS.isdisjoint(bookmark)):
+    if not _is_ours(bookmark):
         raise StateError(f"The state of stream {name} is not one that this connector wrote.", remedy=_REMEDY)
     return str(name), dict(bookmark)
+
+
+def _is_ours(bookmark: Any) -> bool:
+    if not isinstance(bookmark, dict) or (bookmark and _OURS.isdisjoint(bookmark)):
+        return False
+    partitions = bookmark.get("partitions", [])
+    return isinstance(partitions, list) and all(isinstance(each, dict) for each in partitions)
 
 
 def finished_in(job: str | None) -> dict[str, Any]:

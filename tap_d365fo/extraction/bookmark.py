@@ -31,6 +31,11 @@ class Progress:
     highest: dict[str, Any] = field(default_factory=dict)
     segments: list[Segment] = field(default_factory=list)
 
+    @property
+    def is_of_window(self) -> bool:
+        """Whether the read was one between stamps; a read of all rows knows none."""
+        return bool(self.upper or self.highest or any(each.window for each in self.segments))
+
     def to_state(self) -> dict[str, Any]:
         """Return this progress as JSON."""
         state: dict[str, Any] = {

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tap_d365fo.edm.model import DATA_AREA_ID
-from tap_d365fo.errors import D365FOError, IncompleteReadError
+from tap_d365fo.errors import ACTIONABLE, D365FOError
 from tap_d365fo.extraction import windows
 from tap_d365fo.extraction.bookmark import GLOBAL, Bookmark, Progress
 from tap_d365fo.extraction.chain import Asking, Chain
@@ -158,7 +158,7 @@ class Reading:
     def __iter__(self) -> Iterator[Batch]:
         """Yield batches as they come.
 
-        Raises IncompleteReadError at the end where a part could not be read; whatever could be read was
+        Raises at the end what kept a part from being read, if anything did; whatever could be read was
         yielded before.
         """
         try:
@@ -201,6 +201,11 @@ class Reading:
         key = self._asking.shape.replication_key
         bookmark = Bookmark.from_state(self.plan.bookmark, stream=self._entity.name, replication_key=key)
         progress = bookmark.progress
+        if progress and progress.is_of_window != (key is not None):
+            logger.info(
+                "%s: the unfinished read in the state had another method; starting over.", self._entity.name
+            )
+            progress = None
         if progress and key is None and self._environment.started_ms - progress.started > STALE_AFTER_MS:
             logger.info(
                 "%s: the unfinished read in the state is more than a day old; starting over.",
@@ -411,16 +416,16 @@ class Reading:
         if progress is not None and (spoilt or not (self._pending or self._failures)):
             self._bookmark.progress = None
         if self._failures:
-            raise (
-                self._failures[0] if len(self._failures) == 1 else _several(self._entity.name, self._failures)
-            )
+            raise _foremost(self._entity.name, self._failures)
 
 
-def _several(name: str, failures: list[D365FOError]) -> D365FOError:
-    """Return the failure that someone can act on, saying how many there were."""
-    first = min(failures, key=lambda each: ("config", "system", "transient").index(each.fault))
-    different = {str(each) for each in failures}
-    return first if len(different) == 1 else IncompleteReadError({name: first})
+def _foremost(name: str, failures: list[D365FOError]) -> D365FOError:
+    """Return the failure that someone can act on; what else went wrong is logged."""
+    first = min(failures, key=lambda each: ACTIONABLE.index(each.fault))
+    others = {each.message: each for each in failures if each.message != first.message}
+    for each in others.values():
+        logger.error("%s: a part of it failed otherwise. %s", name, each)
+    return first
 
 
 def _unexpected(exc: BaseException, name: str) -> D365FOError:
