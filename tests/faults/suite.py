@@ -1,0 +1,149 @@
+"""The tap under every fault alone, in pairs, in seeded storms; sweeps through random histories.
+
+`python -m tests.faults.suite` runs every fault alone; `--full` everything. `--seed` and `--runs` choose the
+storms. Prints a table; the exit code is 1 if anything in it is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from histories import HistoryVerdict, histories, live  # noqa: E402  found by the path above
+from naive import naive_sync  # noqa: E402
+from runs import Verdict, run  # noqa: E402
+from weather import Case, alone, pairs, storm  # noqa: E402
+
+STORMS = 500
+HISTORIES = 2000
+COLUMNS = (
+    "fault",
+    "runs",
+    "rows lost",
+    "rows doubled",
+    "exit code honest",
+    "token leaks",
+    "Retry-After violations",
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what was asked for, print the table, and return the exit code."""
+    asked = _asked(arguments)
+    logging.disable(logging.NOTSET)
+    print(f"seed {asked.seed}", flush=True)
+    began = time.monotonic()
+    with ProcessPoolExecutor(asked.workers, mp_context=multiprocessing.get_context("fork")) as pool:
+        verdicts = list(_told(pool.map(_run, list(_cases(asked)), chunksize=1)))
+        tales = list(_told(pool.map(live, list(histories(asked.histories, seed=asked.seed)), chunksize=4)))
+        believed = [name for name, passed in pool.map(_naive, list(alone())) if passed]
+    bad = _table(verdicts) + _tales(tales) + _believed(believed)
+    print(
+        f"{len(verdicts)} runs and {len(tales)} histories in {time.monotonic() - began:.0f} s, seed {asked.seed}"
+    )
+    return 1 if bad else 0
+
+
+def _asked(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="pairs, storms and histories too")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="of storms and histories; random when left out"
+    )
+    parser.add_argument("--runs", type=int, default=None, help=f"how many storms ({STORMS} with --full)")
+    parser.add_argument("--histories", type=int, default=None, help=f"how many ({HISTORIES} with --full)")
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 2, help="processes side by side")
+    asked = parser.parse_args(arguments)
+    asked.seed = int(time.time()) % 1_000_000 if asked.seed is None else asked.seed
+    asked.runs = (STORMS if asked.full else 0) if asked.runs is None else asked.runs
+    asked.histories = (HISTORIES if asked.full else 0) if asked.histories is None else asked.histories
+    return asked
+
+
+def _cases(asked: argparse.Namespace) -> Iterator[Case]:
+    found = [*alone(), *(pairs() if asked.full else ())]
+    yield from (case for case in found if asked.only in case.name)
+    yield from (storm(asked.seed * 10_000 + number) for number in range(asked.runs))
+
+
+def _run(case: Case) -> Verdict:
+    return run(case)
+
+
+def _naive(case: Case) -> tuple[str, bool]:
+    return case.name, run(case, naive_sync).is_good
+
+
+def _told(found: Iterable[Any]) -> Iterator[Any]:
+    """Pass verdicts through, saying at once what is wrong with one."""
+    for each in found:
+        if not each.is_good:
+            print(f"WRONG: {each}", flush=True)
+        yield each
+
+
+def _table(verdicts: list[Verdict]) -> int:
+    """Print one row for each fault, for all pairs and for all storms; return how many runs were wrong."""
+    rows: dict[str, list[Verdict]] = {}
+    for each in verdicts:
+        rows.setdefault("pairs" if " + " in each.case.name else each.case.name, []).append(each)
+    _line(*COLUMNS)
+    _line(*("---" for _ in COLUMNS))
+    for name, of_name in [*rows.items(), ("all", verdicts)]:
+        total: Callable[[str], int] = lambda what, of=of_name: sum(getattr(each, what) for each in of)  # noqa: E731
+        honest = sum(not each.lies for each in of_name)
+        _line(
+            name,
+            len(of_name),
+            total("lost"),
+            total("doubled"),
+            "yes" if honest == len(of_name) else f"{honest} of {len(of_name)}",
+            total("leaks"),
+            total("violations"),
+        )
+    return sum(not each.is_good for each in verdicts)
+
+
+def _line(*cells: object) -> None:
+    print("| " + " | ".join(map(str, cells)) + " |")
+
+
+def _tales(tales: list[HistoryVerdict]) -> int:
+    bad = [each for each in tales if not each.is_good]
+    if tales:
+        runs, crashes = sum(each.runs for each in tales), sum(each.crashes for each in tales)
+        print(
+            f"\nSweeps: {len(tales)} histories of {runs} runs, {crashes} of them cut short; target unlike the truth "
+            f"in {len(bad)}."
+        )
+    return len(bad)
+
+
+def _believed(passed: list[str]) -> int:
+    """The naive reader may pass under a calm sky and under what it cannot notice; a suite that passes more is blind."""
+    harmless = {"calm", "page-limit", "no-prefer", "short-tokens", "throttled-at-four", "no-more-companies"}
+    wrong = [
+        name
+        for name in passed
+        if name not in harmless and not name.startswith(("link-", "query-", "short-page"))
+    ]
+    print(f"The naive reader passes: {', '.join(passed) or 'nothing'}.")
+    if wrong:
+        print(f"WRONG: the suite lets it pass under {', '.join(wrong)}.")
+    return len(wrong)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
