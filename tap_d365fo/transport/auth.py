@@ -52,6 +52,10 @@ _TRANSIENT_CODES = frozenset({90033, 90006, 90012, 90024, 90055, 50000})
 _TRANSIENT_ERRORS = frozenset({"temporarily_unavailable", "server_error"})
 
 
+_SURPRISES = (ValueError, KeyError, TypeError, AttributeError, RuntimeError)
+"""What MSAL raises where an answer is not what it expected: an unknown tenant, a proxy's page, a redirect."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Token:
     """A token and its time, on the clock's monotonic seconds; one value, so that threads read it unlocked."""
@@ -228,7 +232,7 @@ class EntraAuthenticator(AuthBase):
             raise self._unreachable(exc) from None
         except _msal_service_error():
             raise self._busy() from None
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        except _SURPRISES as exc:
             raise self._from_unexpected(exc) from None
         if "access_token" not in answer:
             raise self._refusal(answer)
@@ -276,21 +280,17 @@ class EntraAuthenticator(AuthBase):
     def _from_unexpected(self, exc: Exception) -> Exception:
         """Tell an unknown tenant, which MSAL raises from its constructor, from a page that is not Entra's."""
         last = self._http.last
+        if last is None and isinstance(exc.__context__, requests.RequestException):
+            return self._unreachable(exc.__context__)  # those about malformed URLs are ValueErrors to MSAL
         if last is not None and (last.status_code == _TOO_MANY or last.status_code // 100 == 5):  # noqa: PLR2004
             return self._busy()
-        text = " ".join(str(each) for each in (exc, exc.__cause__, exc.__context__) if each)
-        found = _AADSTS.search(text) or _AADSTS.search(last.text if last is not None else "")
-        if found:
-            code = int(found[1])
-            weather = code in _TRANSIENT_CODES
-            return (
-                self._busy()
-                if weather
-                else self._error(code, "invalid_tenant", found.string[found.start() :])
-            )
-        if last is not None and last.status_code in (400, 404) and _is_json(last):
-            return self._error(90002, "invalid_tenant", "the tenant is not known at this authority")
-        return self._not_entra()
+        document = _document(last)
+        if document is None or last is None or last.status_code not in (400, 401, 404):
+            logger.debug("MSAL did not understand an answer: %s", type(exc).__name__)
+            return self._not_entra()
+        if isinstance(document.get("error"), str):
+            return self._refusal(document)
+        return self._error(90002, "invalid_tenant", "the tenant is not known at this authority")
 
     def _refusal(self, answer: Mapping[str, Any]) -> Exception:
         """Return what a dictionary without a token means: weather or a refusal."""
@@ -324,11 +324,13 @@ class EntraAuthenticator(AuthBase):
         )
 
 
-def _is_json(answer: requests.Response) -> bool:
+def _document(answer: requests.Response | None) -> dict[str, Any] | None:
+    """Return an answer's JSON object, None for anything else."""
     try:
-        return isinstance(answer.json(), dict)
+        document = answer.json() if answer is not None else None
     except (ValueError, RecursionError):
-        return False
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def _msal_service_error() -> type[Exception]:
