@@ -136,7 +136,7 @@ class EntityStream(Stream):
 
     def _whole(self) -> None:
         """After the last page: the rows of older versions may go, and the state says where we stand."""
-        if self._reading.activates:
+        if self._reading.activates or self._reading.deletes:
             self._write_activate_version(self._reading)
         self._settle(self._reading.bookmark, last=True)
         self.tap.writer.ended(self.name)
@@ -156,10 +156,10 @@ class EntityStream(Stream):
 
     def _write_as_is(self, batch: Batch) -> None:
         tells = self.replication_method == "LOG_BASED"
-        self.tap.writer.write_batch(self.name, batch, version=self._version, tells_deletes=tells)
+        self.tap.writer.write_batch(self.name, batch, version=self._version_of(batch), tells_deletes=tells)
 
     def _write_mapped(self, batch: Batch) -> None:
-        tail = trailer(self._version)
+        tail = trailer(self._version_of(batch))
         lines = []
         heads = {
             each.stream_alias: b'{"type":"RECORD","stream":' + _encode(each.stream_alias) + b',"record":'
@@ -186,10 +186,15 @@ class EntityStream(Stream):
                 if mapped is not None:
                     yield mapped
 
-    @property
-    def _version(self) -> int | None:
-        """The version of this stream's records: bookmarked streams have none."""
-        return None if self.replication_method == "INCREMENTAL" else self._reading.version
+    def _version_of(self, batch: Batch) -> int | None:
+        """Return the version of a batch's records; bookmarked streams have none.
+
+        Keys that are gone carry an older version than the rows that stand, so that the ACTIVATE_VERSION which
+        follows removes them in targets that do not look at `_sdc_deleted_at` themselves.
+        """
+        if self.replication_method == "INCREMENTAL":
+            return None
+        return self._reading.version - 1 if batch.deleted else self._reading.version
 
     def _file_lines(self, batch: Batch) -> bytes:
         if self._is_plain():
