@@ -7,17 +7,15 @@ tap and the target are the programs that a pipeline would run.
 from __future__ import annotations
 
 import json
-import os
-import ssl
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from environments import ROOT, environment
+from sandbox_process import Sandbox
 
 WORK = ROOT / ".demo"
 DATABASE = WORK / "warehouse.duckdb"
@@ -44,8 +42,8 @@ def main() -> None:
         environment_of_tap = pool.submit(environment, "tap", editable=True).result
         tap, target = environment_of_tap(), pool.submit(environment, "target-duckdb", *TARGET).result()
     say("Starting the sandbox, a stand-in for Entra and Finance & Operations on this machine.")
-    with Sandbox(tap) as sandbox:
-        sandbox.write_config()
+    with Sandbox(tap, WORK) as sandbox:
+        write_config(sandbox)
         say("Discovering: tap-d365fo --config config.json --discover > catalog.json")
         catalog = discover(tap, sandbox.variables)
         say(f"Reading {len(catalog)} entities into {DATABASE.name}.")
@@ -65,44 +63,10 @@ def say(what: str) -> None:
     print(f"* {what}", flush=True)
 
 
-class Sandbox:
-    """The sandbox as a program of its own, as a user would start it."""
-
-    def __init__(self, tap: Path) -> None:
-        self._command = [str(tap / "d365fo"), "sandbox", "--write-config", str(WORK / "sandbox.json")]
-
-    def __enter__(self) -> Sandbox:
-        (WORK / "sandbox.json").unlink(missing_ok=True)
-        log = (WORK / "sandbox.log").open("w")
-        self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        give_up = time.monotonic() + 30
-        while not (WORK / "sandbox.json").exists():
-            if self._process.poll() is not None or time.monotonic() > give_up:
-                raise SystemExit(f"The sandbox did not start:\n{(WORK / 'sandbox.log').read_text()}")
-            time.sleep(0.05)
-        self._config = json.loads((WORK / "sandbox.json").read_text())
-        self._ca = next(WORK.glob("*.pem"), None) or self._config_ca()
-        self.variables = {**os.environ, "REQUESTS_CA_BUNDLE": str(self._ca), "TAP_D365FO_LOGLEVEL": "WARNING"}
-        return self
-
-    def _config_ca(self) -> str:
-        text = (WORK / "sandbox.log").read_text()
-        return text.split("REQUESTS_CA_BUNDLE=", 1)[1].split()[0].strip("'\"")
-
-    def write_config(self) -> None:
-        """Write the tap's settings: four credentials and what this demonstration wants."""
-        extra = {"entities": ENTITIES, "change_store": str(WORK / "store")}
-        (WORK / "config.json").write_text(json.dumps({**self._config, **extra}, indent=2))
-
-    def advance(self) -> None:
-        """Let some rows come, change and go."""
-        trust = ssl.create_default_context(cafile=str(self._ca))
-        url = self._config["environment_url"].rstrip("/") + "/__sandbox__/advance"
-        urllib.request.urlopen(urllib.request.Request(url, method="POST"), context=trust).read()
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(10)
+def write_config(sandbox: Sandbox) -> None:
+    """Write the tap's settings: four credentials and what this demonstration wants."""
+    extra = {"entities": ENTITIES, "change_store": str(WORK / "store")}
+    (WORK / "config.json").write_text(json.dumps({**sandbox.config, **extra}, indent=2))
 
 
 def discover(tap: Path, variables: dict[str, str]) -> dict[str, dict]:

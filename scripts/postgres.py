@@ -29,7 +29,18 @@ class Postgres:
         """Return rows as PostgreSQL spells them: every value as text, None for null."""
         wrapped = f"select coalesce(json_agg(row_to_json(t)), '[]') from ({sql}) t"
         done = subprocess.run(
-            [_program("psql"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-qAt", "-c", wrapped],
+            [
+                _program("psql"),
+                "-h",
+                "127.0.0.1",
+                "-p",
+                str(self.port),
+                "-U",
+                "postgres",
+                "-qAt",
+                "-c",
+                wrapped,
+            ],
             capture_output=True,
             text=True,
             check=False,
@@ -61,9 +72,34 @@ def postgres() -> Iterator[Postgres]:
         port = probe.getsockname()[1]
     user = _unprivileged(folder)
     try:
-        _run([str(programs / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "--auth=trust", "-E", "UTF8"], user)
+        _run(
+            [
+                str(programs / "initdb"),
+                "-D",
+                str(folder / "data"),
+                "-U",
+                "postgres",
+                "--auth=trust",
+                "-E",
+                "UTF8",
+            ],
+            user,
+        )
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
-        _run([str(programs / "pg_ctl"), "-D", str(folder / "data"), "-o", options, "-l", str(folder / "log"), "-w", "start"], user)
+        _run(
+            [
+                str(programs / "pg_ctl"),
+                "-D",
+                str(folder / "data"),
+                "-o",
+                options,
+                "-l",
+                str(folder / "log"),
+                "-w",
+                "start",
+            ],
+            user,
+        )
         yield Postgres(port, folder)
     finally:
         _stop(folder)
@@ -80,7 +116,9 @@ def _unprivileged(folder: Path) -> str | None:
 
 
 def _run(command: list[str], user: str | None) -> None:
-    done = subprocess.run(command, user=user, cwd="/", capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        command, user=user, cwd="/", capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
     if done.returncode:
         raise RuntimeError(f"{command[0]} failed: {done.stdout}{done.stderr}")
 
