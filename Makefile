@@ -58,4 +58,4 @@ docs: $(STAMP) ## Regenerate the recorded session, the screenshots and the gener
 	@$(BIN)/python scripts/docs.py
 
 clean: ## Remove environments and output
-	rm -rf $(VENV) .envs .demo dist build
+	rm -rf $(VENV) .envs .demo .meltano-run dist build

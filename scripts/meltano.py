@@ -6,6 +6,7 @@ Every command is one that a user would type; the copy of meltano.yml differs in 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -79,7 +80,8 @@ class Meltano:
         )
         if done.returncode:
             raise SystemExit(
-                f"meltano {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-5000:]}"
+                f"meltano {' '.join(arguments)} ended with {done.returncode}:\n"
+                f"{done.stdout[-3000:]}{done.stderr[-5000:]}"
             )
         return done.stdout
 
@@ -112,7 +114,7 @@ def _value(value: object) -> object:
     text = str(value)
     if text.startswith("1900-01-01"):
         return None
-    if len(text) >= 10 and text[4:5] == "-" and text[7:8] == "-":  # a date, or a moment at noon or midnight
+    if re.match(r"\d{4}-\d\d-\d\d", text):  # a date, or a moment at noon or midnight
         day, _, time = text.replace(" ", "T").removesuffix("Z").partition("T")
         return day if time in ("", "12:00:00", "00:00:00") else f"{day}T{time.partition('+')[0]}"
     try:
