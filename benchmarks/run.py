@@ -11,6 +11,7 @@ import sys
 import time
 
 from benchmarks import report, sizes, sweeps, throughput, waiting
+from benchmarks.measure import ProgramFailed
 from benchmarks.outcome import Effort, Scenario
 
 SCENARIOS: dict[str, Scenario] = {
@@ -42,16 +43,21 @@ def main() -> int:
         pairs=options.pairs or (2 if options.quick else 5), rows=options.rows, quick=options.quick
     )
     writes = options.write or not (options.quick or options.rows or options.pairs)
-    missed = 0
+    missed = failed = 0
     for name in options.only or SCENARIOS:
         began = time.monotonic()
-        outcome = SCENARIOS[name](effort)
+        try:
+            outcome = SCENARIOS[name](effort)
+        except ProgramFailed as exc:
+            failed += 1
+            print(f"{name} FAILED: {exc}\n", flush=True)
+            continue
         missed += sum(not each.reached for each in outcome.figures)
         print(f"{report.as_text(outcome)}\n  [{name}: {time.monotonic() - began:.0f} s]\n", flush=True)
         if writes:
             report.keep(name, outcome)
             report.write_page(tuple(SCENARIOS))
-    return 1 if missed and options.strict else 0
+    return 1 if failed or (missed and options.strict) else 0
 
 
 def _arguments() -> argparse.Namespace:

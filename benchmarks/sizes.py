@@ -24,15 +24,22 @@ def memory(effort: Effort) -> Outcome:
             at.tap(f"{parallel} in flight", (_WIDE,), max_parallel_requests=parallel) for parallel in (1, 8)
         ]
         runs = [at.run(each, lines=rows) for each in (programs if rows <= 100_000 else programs[1:])]
-    found = [
-        (each.label, f"{run.peak_mib:,.0f}", f"{run.seconds:,.0f}", f"{run.server['bytes'] / run.seconds / _MIB:,.0f}",
-         f"{run.server['most_in_flight']}")
-        for each, run in zip(programs[-len(runs) :], runs, strict=True)
-    ]  # fmt: skip
+    labels = [each.label for each in programs[-len(runs) :]]
+    found = [(label, *_wide_row(run)) for label, run in zip(labels, runs, strict=True)]
     figures = [Figure.at_most("peak memory, wide rows, 8 in flight", runs[-1].peak_mib, 600, "MiB")]
-    head = ("program", "peak MiB", "wall s", "MiB/s off the wire", "most in flight")
+    head = ("program", "peak MiB", "wall s", "MiB/s off the wire", "most in flight", "server idle")
     setting = f"{rows:,} rows of 300 columns, about 10 kB each, 8 companies, 200 ms a page; one run."
     return Outcome("Memory", setting, Table(head, found), figures)
+
+
+def _wide_row(run: Run) -> tuple[str, ...]:
+    return (
+        f"{run.peak_mib:,.0f}",
+        f"{run.seconds:,.0f}",
+        f"{run.server['bytes'] / run.seconds / _MIB:,.0f}",
+        f"{run.server['most_in_flight']}",
+        f"{run.server_idle:.0%}",
+    )
 
 
 def discovery(effort: Effort) -> Outcome:

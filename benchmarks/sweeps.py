@@ -22,6 +22,7 @@ _HEAD = (
     "lines",
     "CPU s",
     "peak MiB",
+    "server idle",
     "wall against full",
 )
 
@@ -103,5 +104,6 @@ def _row(label: str, group: list[Run], full: list[Run]) -> tuple[str, ...]:
         f"{median(each.lines for each in group):,.0f}",
         f"{median(each.cpu_seconds for each in group):,.1f}",
         f"{max(each.peak_mib for each in group):,.0f}",
+        f"{median(each.server_idle for each in group):.0%}",
         f"{_wall_ratio(group, full):.2f}",
     )
