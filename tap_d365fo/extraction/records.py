@@ -59,9 +59,11 @@ class RecordShape:
     names: frozenset[str] = field(init=False, default=frozenset())
     _rewrite: Callable[[bytes], bytes] | None = field(init=False, default=None, repr=False, compare=False)
     _numbers: frozenset[str] = field(init=False, default=frozenset(), repr=False)
+    _key_names: frozenset[str] = field(init=False, default=frozenset(), repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", frozenset(column.name for column in self.columns))
+        object.__setattr__(self, "_key_names", frozenset(column.name for column in self.key))
         object.__setattr__(self, "_rewrite", _date_rewriter(self))
         object.__setattr__(
             self, "_numbers", frozenset(each.name for each in self.columns if each.type in _NUMBERS)
@@ -111,9 +113,12 @@ class RecordShape:
         return wanted
 
     def _number(self, column: Property, value: Any) -> Any:
-        if column.type in ("Edm.Decimal", "Edm.Double"):
-            return str(value) if self.decimals_as_strings else Decimal(value)
-        return int(value)
+        if column.type not in ("Edm.Decimal", "Edm.Double"):
+            return int(value)
+        if not self.decimals_as_strings:
+            return Decimal(value)
+        # Digits are kept, but as text a key must be spelled in one way: by it a target finds the row again.
+        return shortest(str(value)) if column.name in self._key_names else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +290,12 @@ def _plain(value: Any, is_decimal: bool) -> Any:
     """Return a key value spelled in one way: 3.50 and 3.5 are the same key."""
     if not is_decimal:
         return value
-    text = bytes(value)
-    return msgspec.Raw(text.rstrip(b"0").rstrip(b".")) if b"." in text else value
+    return msgspec.Raw(shortest(bytes(value).decode()).encode())
+
+
+def shortest(number: str) -> str:
+    """Return a decimal number without zeros that say nothing."""
+    return number.rstrip("0").rstrip(".") if "." in number else number
 
 
 _SIEVES: dict[tuple[str, ...], Any] = {}

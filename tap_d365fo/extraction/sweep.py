@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tap_d365fo.edm.primitives import NUMBERS_WITH_FRACTION
 from tap_d365fo.errors import D365FOError, PagingError
 from tap_d365fo.extraction.bookmark import GLOBAL
 from tap_d365fo.extraction.change_store import ChangeStore
@@ -63,6 +64,8 @@ class DeletedBlock:
     names: tuple[str, ...]
     keys: list[bytes]
     deleted_at: str
+    texts: frozenset[str] = frozenset()
+    """Names of columns whose numbers leave as text."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -79,9 +82,12 @@ class DeletedBlock:
     def _members(self, key: bytes) -> bytes:
         values = msgspec.json.decode(key, type=list[msgspec.Raw])
         return b",".join(
-            msgspec.json.encode(name) + b":" + bytes(value)
+            msgspec.json.encode(name) + b":" + self._spelled(name, bytes(value))
             for name, value in zip(self.names, values, strict=True)
         )
+
+    def _spelled(self, name: str, value: bytes) -> bytes:
+        return b'"' + value + b'"' if name in self.texts else value
 
 
 _decoded = msgspec.json.Decoder(dict[str, Any], float_hook=str).decode
@@ -101,6 +107,8 @@ class Sweep:
         self._environment = environment
         self._entity = plan.entity
         self._bookmark = dict(plan.bookmark)
+        decimals = (each.name for each in self._entity.key_properties if each.type in NUMBERS_WITH_FRACTION)
+        self._texts = frozenset(decimals if environment.config.decimals == "string" else ())
         self._key_plan = replace(
             plan,
             entity=replace(self._entity, method="full"),
@@ -179,6 +187,7 @@ class Sweep:
         self.activates = True
         mode, pairs = "etag", None
         for block in reading.blocks():
+            self.expected_rows = reading.expected_rows
             versions = block.versions()
             if not all(each.etag for each in versions):
                 mode = "row"
@@ -442,7 +451,8 @@ class Sweep:
         draft.forget(company, gone)
         self.deletes += len(gone)
         now = datetime.now(timezone.utc).isoformat()
-        return Batch(DeletedBlock(self._entity.key, gone, now), self._bookmark, deleted=True)
+        block = DeletedBlock(self._entity.key, gone, now, self._texts)
+        return Batch(block, self._bookmark, deleted=True)
 
 
 def _digest(piece: Any) -> bytes:
