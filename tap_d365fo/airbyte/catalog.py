@@ -8,6 +8,7 @@ streams without that keyword (written by hand, or stripped on the way) is the en
 from __future__ import annotations
 
 import copy
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from tap_d365fo.messages import DELETED_AT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+logger = logging.getLogger("tap_d365fo")
 
 HINTS = "x-tap-d365fo"
 """The keyword of what JSON Schema cannot say."""
@@ -162,7 +165,7 @@ def singer_catalog(
     """Return a Singer catalog that selects what is configured.
 
     `discover` is asked for the entries of those streams alone that do not describe themselves. Raises
-    CatalogError for a stream that the environment does not offer, and for a sync mode it cannot be read in.
+    CatalogError for a stream that the environment does not offer.
     """
     configured = list(configured)
     entries = {each.name: to_entry(each) for each in configured}
@@ -218,15 +221,13 @@ def _property_metadata(name: str, types: list[str] | None) -> dict[str, Any]:
 
 def _selected(entry: Entry, configured: ConfiguredStream) -> Entry:
     entry = copy.deepcopy(entry)
-    is_incremental = configured.sync_mode == "incremental"
-    if is_incremental and entry["replication_method"] == "FULL_TABLE":
-        raise CatalogError(
-            f"The stream {entry['stream']} cannot be read incrementally.",
-            remedy="Set change_store for change sweeps and refresh the schema, or read it as full refresh.",
-        )
+    is_full = entry["replication_method"] == "FULL_TABLE"
+    if is_full and configured.sync_mode == "incremental":
+        # PyAirbyte asks for every stream in this way, whatever modes it was offered.
+        logger.info("%s cannot be read incrementally; all its rows are read.", configured.name)
     root = next(each["metadata"] for each in entry["metadata"] if not each["breadcrumb"])
     root["selected"] = True
-    if not is_incremental:
+    if configured.sync_mode == "full_refresh" and not is_full:
         entry |= {"replication_method": "FULL_TABLE", "replication_key": None}
         entry["schema"]["properties"].pop(DELETED_AT, None)
         root |= {"forced-replication-method": "FULL_TABLE", "method": "full"}

@@ -338,11 +338,15 @@ def test_a_stream_that_is_gone_since_discovery_fails_alone(sandbox, config, door
     assert len(outcome.records(SMALL)) == len(sandbox.truth(SMALL))
 
 
-def test_a_stream_that_cannot_be_incremental_is_refused_as_such(config, door: Door):
-    outcome = door.read(config, configured(door.discover(config).catalog, PLAIN, mode="incremental"))
+def test_a_stream_that_cannot_be_incremental_is_read_whole_as_clients_expect(sandbox, config, door: Door):
+    catalog = configured(door.discover(config).catalog, PLAIN, mode="incremental")
+    first = door.read(config, catalog)
 
-    assert outcome.code == 1
-    assert "change_store" in outcome.errors[0]["message"]
+    second = door.read(config, catalog, first.states)
+
+    assert second.code == 0
+    assert len(second.records(PLAIN)) == len(sandbox.truth(PLAIN))
+    assert any("incrementally" in each["message"] for each in second.of("LOG"))
 
 
 @pytest.mark.parametrize(
