@@ -424,6 +424,8 @@ def cause_of_refusal(
     """
     if 300 <= status < 400:  # noqa: PLR2004
         return "redirect"
+    if status == 403 or others_granted:  # noqa: PLR2004
+        return "privilege"
     audience = str(claims.get("aud", environment_url)).rstrip("/").lower()
     if audience != environment_url.lower():
         return "audience"
@@ -432,7 +434,7 @@ def cause_of_refusal(
         return "tenant"  # a tenant_id that is a domain cannot be compared
     if claims and not claims.get("oid"):
         return "object"
-    return "privilege" if status == 403 or others_granted else "unregistered"  # noqa: PLR2004
+    return "unregistered"
 
 
 def for_refusal(cause: str) -> str:

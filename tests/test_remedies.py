@@ -119,6 +119,8 @@ def test_who_can_do_it_is_said_where_it_is_somebody_else():
         (401, {"aud": ENVIRONMENT, "tid": TENANT}, False, "object"),
         (401, {}, False, "unregistered"),
         (401, FITTING, True, "privilege"),
+        (401, {}, True, "privilege"),
+        (403, {"aud": ENVIRONMENT}, False, "privilege"),
         (403, FITTING, False, "privilege"),
         (403, {}, False, "privilege"),
         (302, FITTING, True, "redirect"),

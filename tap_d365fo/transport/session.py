@@ -415,8 +415,11 @@ class ODataSession:
 def _origin(url: str) -> tuple[str, str, int] | None:
     """Return where a URL really leads: read by the library that will connect, which is not urllib's reading.
 
-    None for what cannot be read, and for a URL that names a user, which no address of ours does.
+    None for what cannot be read, or can be read in two ways (a backslash, a user's name): no address of ours
+    has that.
     """
+    if "\\" in url:
+        return None
     try:
         parts = urllib3.util.parse_url(url)
     except urllib3.exceptions.LocationParseError:

@@ -97,7 +97,9 @@ def reply_html(
     return Reply(status, text.encode(), {"Content-Type": "text/html; charset=utf-8", **headers})
 
 
-def reply_error(status: int, inner: str | None = None, *, headers: Mapping[str, str] | None = None) -> Reply:
+def reply_error(
+    status: int, inner: str | None = None, *, headers: Mapping[str, str] | None = None, **kwargs: Any
+) -> Reply:
     error: dict[str, Any] = {"code": "", "message": "An error has occurred."}
     if inner is not None:
         trace = "   at Microsoft.Dynamics.Secret.Method()\r\n   at System.Web"
@@ -106,7 +108,7 @@ def reply_error(status: int, inner: str | None = None, *, headers: Mapping[str, 
             "type": "System.InvalidOperationException",
             "stacktrace": trace,
         }
-    return reply_json({"error": error}, status, headers=headers or {})
+    return reply_json({"error": error}, status, headers=headers or {}, **kwargs)
 
 
 def reply_entra_error(
@@ -161,10 +163,12 @@ class ScriptedServer:
     def __init__(self, certificate: Path, clock: FakeClock, host: str = "127.0.0.1") -> None:
         self.clock = clock
         self.received: list[Received] = []
+        self.connections = 0
         self._scripts: dict[str, list[Reply | Callable[[Received], Reply]]] = {}
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # clients that go away are part of the tests
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         self._context = context
@@ -220,6 +224,8 @@ class ScriptedServer:
             def setup(self) -> None:
                 self.request.settimeout(20)
                 self.request = server._context.wrap_socket(self.request, server_side=True)
+                with server._lock:
+                    server.connections += 1
                 super().setup()
 
             def handle(self) -> None:
