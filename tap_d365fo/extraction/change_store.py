@@ -8,6 +8,9 @@ journal leads back, and is kept until a run is given a state that names the newe
 - a run given any other, or none, finds nothing to start from and takes a snapshot. The journal then still
   leads to the generation before, for a run that was started without its state by mistake.
 
+Rows that were told by a run whose state the target never saved, or that was killed, may be in the target though
+no generation knows of them. Their keys are kept as told, so that they are told to be gone once they are.
+
 So the file holds one full generation and the difference to another, never more. A generation's number carries
 a random half: a state of a lost store, or of a copy that went its own way, never names rows it did not mean.
 
@@ -120,7 +123,8 @@ class ChangeStore:
         try:
             if self.base is not None:
                 _restore(self._connection, self.base.number, all_told=prints_return)
-                _take_told(self._connection, self.base.number, self._file.announced())
+                _reopen(self._connection, self.base.number)
+            _take_told(self._connection, self._file.announced())
             yield Draft(self._connection, self._file, self.base, self._rng, prints_return=prints_return)
         finally:
             if self._connection.in_transaction:
@@ -170,6 +174,8 @@ class Draft:
         if self._appends:
             connection.execute("DROP INDEX rows_by_hash")
         self._replaces = base is None
+        if self._replaces:
+            self._settle_all()
 
     # -- listing ----------------------------------------------------------------------------------------
 
@@ -180,7 +186,7 @@ class Draft:
             return list(range(len(rows)))
         company_id = self._company(company)
         found = self._found(company_id, [key for key, _ in rows])
-        told = set(self._told_keys(company)) if self._told and self._prints_return else ()
+        told = self._told_among(company, found) if self._told and self._prints_return else frozenset()
         moved = []
         for place, (key, fingerprint) in enumerate(rows):
             row = found.get(key)
@@ -220,15 +226,28 @@ class Draft:
 
         The target may have them. Those that have been listed meanwhile are remembered, so what is left is gone.
         """
-        keys = self._told_keys(company) if self._told else []
-        for start in range(0, len(keys), _BATCH):
-            batch = keys[start : start + _BATCH]
-            found = self._found(self._company(company), batch)
-            yield from (key for key in batch if key not in found)
+        if not self._told:
+            return
+        after = b""
+        while rows := self._connection.execute(
+            "SELECT key FROM told WHERE company = ? AND settled IS NULL AND key > ? ORDER BY key LIMIT ?",
+            (company, after, _BATCH),
+        ).fetchall():
+            keys = [key for (key,) in rows]
+            found = self._found(self._company(company), keys)
+            yield from (key for key in keys if key not in found)
+            after = keys[-1]
 
-    def _told_keys(self, company: str) -> list[bytes]:
-        query = "SELECT key FROM told WHERE company = ? AND settled IS NULL"
-        return [key for (key,) in self._connection.execute(query, (company,))]
+    def _told_among(self, company: str, keys: Iterable[bytes]) -> frozenset[bytes]:
+        rest, told = iter(keys), set[bytes]()
+        while batch := list(islice(rest, _LOOKUP)):
+            marks = ",".join("?" * len(batch))
+            rows = self._connection.execute(
+                f"SELECT key FROM told WHERE settled IS NULL AND company = ? AND key IN ({marks})",  # noqa: S608  question marks
+                (company, *batch),
+            )
+            told.update(key for (key,) in rows)
+        return frozenset(told)
 
     def _settle(self, company: str, keys: Iterable[bytes]) -> None:
         """Note that this generation says of keys what they are, so that they are not told of without it."""
@@ -238,6 +257,11 @@ class Draft:
                 ((_THIS, company, key) for key in keys),
             )
             self._moved = self._moved or settled.rowcount > 0
+
+    def _settle_all(self) -> None:
+        """Note that this generation is a snapshot, after which the target holds nothing else."""
+        self._connection.execute("UPDATE told SET settled = ? WHERE settled IS NULL", (_THIS,))
+        self._moved, self._told = self._moved or self._told, False
 
     # -- remembering ------------------------------------------------------------------------------------
 
@@ -264,17 +288,6 @@ class Draft:
             self._settle(company, batch)
             self._drop([row_id for row_id, _ in found.values()])
 
-    def drop_company(self, company: str) -> None:
-        """Forget a legal entity whole: its rows will be new to the next sweep that lists them."""
-        company_id = self._company(company)
-        after = 0
-        while rows := self._connection.execute(
-            "SELECT id FROM rows WHERE id > ? AND company = ? ORDER BY id LIMIT ?",
-            (after, company_id, _BATCH),
-        ).fetchall():
-            self._drop([row_id for (row_id,) in rows])
-            after = rows[-1][0]
-
     def forget_all(self) -> None:
         """Forget everything, also what this draft remembered so far: a snapshot follows.
 
@@ -288,8 +301,7 @@ class Draft:
         self._seen_counts.clear()
         self._unseen_are_listed = False
         self._replaces = True
-        self._connection.execute("UPDATE told SET settled = ? WHERE settled IS NULL", (_THIS,))
-        self._moved, self._told = self._moved or self._told, False
+        self._settle_all()
 
     def commit(self, meta: Mapping[str, Any]) -> int:
         """Make this generation the store's current one and return its number: the base's where nothing moved.
@@ -586,12 +598,19 @@ def _restore(connection: sqlite3.Connection, number: int, *, all_told: bool) -> 
     connection.execute("DELETE FROM generations WHERE number <> ?", (number,))
 
 
-def _take_told(connection: sqlite3.Connection, number: int, announced: bytes) -> None:
-    """Add the keys that a run told which ended before its commit, and drop those that the generation settles."""
+def _reopen(connection: sqlite3.Connection, number: int) -> None:
+    """Drop the told keys that a generation settles, and open those that a later one had settled."""
     connection.execute("DELETE FROM told WHERE settled <= ?", (number,))
     connection.execute("UPDATE told SET settled = NULL WHERE settled IS NOT NULL")
-    keys = (json.loads(line) for line in announced.split(b"\n")[:-1])  # the last may be cut off
-    connection.executemany(
-        "INSERT OR REPLACE INTO told VALUES (?, ?, NULL)",
-        ((company, key.encode("latin-1")) for company, key in keys),
-    )
+
+
+def _take_told(connection: sqlite3.Connection, announced: Iterable[bytes]) -> None:
+    """Add the keys that runs told which ended before their commit."""
+    for line in announced:
+        try:
+            company, key = json.loads(line)
+        except ValueError:  # cut off by a kill or a full disk, and so never told
+            continue
+        connection.execute(
+            "INSERT OR REPLACE INTO told VALUES (?, ?, NULL)", (company, key.encode("latin-1"))
+        )

@@ -57,8 +57,8 @@ class StoreFile(Protocol):
         """Keep lines where the next run finds them, whatever becomes of this one."""
         ...
 
-    def announced(self) -> bytes:
-        """Return what was announced and never settled by `save`; its last line may be cut off."""
+    def announced(self) -> Iterator[bytes]:
+        """Yield the lines that were announced and not settled by `save`; some may be empty or cut off."""
         ...
 
 
@@ -75,24 +75,27 @@ class LocalFile:
 
     def announce(self, lines: bytes) -> None:
         """Append to a file of its own: the store's waits for its commit."""
-        with self._announcements.open("ab") as file:
-            file.write(lines)
+        with _writing(self._announcements), self._announcements.open("ab") as file:
+            file.write(b"\n" + lines)  # what stands there may have been cut off within a line
             file.flush()
             os.fsync(file.fileno())
 
-    def announced(self) -> bytes:
-        """Return that file's content."""
-        try:
-            return self._announcements.read_bytes()
-        except FileNotFoundError:
-            return b""
+    def announced(self) -> Iterator[bytes]:
+        """Yield that file's lines."""
+        with (
+            _writing(self._announcements),
+            contextlib.suppress(FileNotFoundError),
+            self._announcements.open("rb") as file,
+        ):
+            yield from file
 
     def renew(self) -> None:
         """Do nothing: SQLite's lock needs no renewal."""
 
     def save(self) -> None:
         """Drop what was announced: what is committed is saved."""
-        self._announcements.unlink(missing_ok=True)
+        with _writing(self._announcements):
+            self._announcements.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -104,13 +107,8 @@ def locate(location: str, stream: str, *, clock: Clock, rng: random.Random) -> I
     name = f"{quote(stream, safe='')}.sqlite"
     folder = _local_folder(location)
     if folder is not None:
-        try:
+        with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise ChangeStoreError(
-                f"The folder of the change store cannot be made: {exc}.",
-                remedy="Check the setting change_store.",
-            ) from exc
         yield LocalFile(folder / name)
         return
     with tempfile.TemporaryDirectory(prefix="tap-d365fo-") as copies:
@@ -145,8 +143,8 @@ class _RemoteFile:
     fetched: bytes | None
     """The header that the file had when it was fetched, None where there was none."""
     is_shared: bool = False
-    lines: bytes | None = None
-    """What stands announced, once it has been asked for."""
+    parts: int | None = None
+    """How many announcements stand there, once they have been asked for."""
 
     def renew(self) -> None:
         self.lock.renew()
@@ -161,31 +159,41 @@ class _RemoteFile:
                     remedy="Let one run at a time use a store; the next run starts from the state it is given.",
                 )
             self.remote.put_file(str(self.path), self.remote_path)
-            if self.announced():
-                self.remote.rm_file(self._announcements)
-                self.lines = b""
+            for number in reversed(range(self._counted())):  # the last first, so that no gap hides one
+                self.remote.rm_file(self._announcement(number))
+            self.parts = 0
         with self.path.open("rb") as file:
             self.fetched = file.read(_HEADER_BYTES)
 
-
-    @property
-    def _announcements(self) -> str:
-        return f"{self.remote_path}.announced"
-
     def announce(self, lines: bytes) -> None:
-        self.lines = self.announced() + lines
+        number = self._counted()
         with _reaching(f"Writing beside the change store {self.remote_path}"):
-            self.remote.pipe_file(self._announcements, self.lines)
+            self.remote.pipe_file(self._announcement(number), lines)
+        self.parts = number + 1
 
-    def announced(self) -> bytes:
-        if self.lines is None:
-            with _reaching(f"Reading beside the change store {self.remote_path}"):
-                self.remote.invalidate_cache()
-                try:
-                    self.lines = bytes(self.remote.cat_file(self._announcements))
-                except FileNotFoundError:
-                    self.lines = b""
-        return self.lines
+    def announced(self) -> Iterator[bytes]:
+        self.remote.invalidate_cache()
+        self.parts = 0
+        while (lines := self._announced(self.parts)) is not None:
+            self.parts += 1
+            yield from lines.splitlines()
+
+    def _counted(self) -> int:
+        if self.parts is None:
+            for _ in self.announced():
+                pass
+        return self.parts or 0
+
+    def _announcement(self, number: int) -> str:
+        """Object storage cannot append: each announcement is an object, and they are counted."""
+        return f"{self.remote_path}.announced.{number}"
+
+    def _announced(self, number: int) -> bytes | None:
+        with _reaching(f"Reading beside the change store {self.remote_path}"):
+            try:
+                return bytes(self.remote.cat_file(self._announcement(number)))
+            except FileNotFoundError:
+                return None
 
 
 @dataclass(slots=True)
@@ -277,6 +285,18 @@ def _header(remote: Any, path: str) -> bytes | None:
         return bytes(remote.cat_file(path, start=0, end=_HEADER_BYTES))
     except FileNotFoundError:
         return None
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Translate what goes wrong in a folder."""
+    try:
+        yield
+    except OSError as exc:
+        raise ChangeStoreError(
+            f"The change store's folder cannot be used: {path}: {exc.strerror or exc}.",
+            remedy="Check the setting change_store, and the rights and the room of its folder.",
+        ) from exc
 
 
 @contextmanager
