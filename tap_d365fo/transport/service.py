@@ -81,7 +81,7 @@ class ODataService:
                 raise MetadataError("Reading the service document: it lists no entity sets.")
             names.update({str(each["name"]): None for each in listed if _is_entity_set(each)})
             link = page.get("@odata.nextLink")
-            url = urljoin(f"{self._config.service_root}/", link) if link else None
+            url = urljoin(url, str(link)) if link else None
         return list(names)
 
     def count(self, url: str, *, what: str) -> int:
