@@ -6,8 +6,7 @@ Three lanes, chosen page by page, give equal records:
 - sieved: wanted columns only, each value still the server's bytes;
 - decoded: values that came in another form than the schema says (numbers as strings).
 
-AX dates and F&O's empty date are rewritten in the body before it is split. That is sound because inside
-a JSON string every quote is escaped: an unescaped `"name":"1900-01-01T...` can only be a property.
+AX dates and F&O's empty date are rewritten in the body before it is split (`dates.py`).
 """
 
 from __future__ import annotations
@@ -21,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tap_d365fo.errors import BrokenAnswerError
+from tap_d365fo.extraction.dates import DateRewriter
 from tap_d365fo.odata.payload import Page, read_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from tap_d365fo.edm.model import Property
     from tap_d365fo.odata.keyset import Cursor
@@ -57,14 +57,12 @@ class RecordShape:
     keep_etags: bool = False
 
     names: frozenset[str] = field(init=False, default=frozenset())
-    _rewrite: Callable[[bytes], bytes] | None = field(init=False, default=None, repr=False, compare=False)
+    _dates: DateRewriter | None = field(init=False, default=None, repr=False, compare=False)
     _numbers: frozenset[str] = field(init=False, default=frozenset(), repr=False)
-    _key_names: frozenset[str] = field(init=False, default=frozenset(), repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", frozenset(column.name for column in self.columns))
-        object.__setattr__(self, "_key_names", frozenset(column.name for column in self.key))
-        object.__setattr__(self, "_rewrite", _date_rewriter(self))
+        object.__setattr__(self, "_dates", _date_rewriter(self))
         object.__setattr__(
             self, "_numbers", frozenset(each.name for each in self.columns if each.type in _NUMBERS)
         )
@@ -74,15 +72,21 @@ class RecordShape:
 
         Raises BrokenAnswerError where the body is no whole page of rows.
         """
-        if self._rewrite is not None and b"\n" not in body:
-            body = self._rewrite(body)
-        page = read_page(body, content_type=content_type)
-        if self._rewrite is not None and page.body is not body:
-            page = read_page(self._rewrite(page.body), content_type=content_type)
+        page = self._page(body, content_type)
         try:
             return self._block_of(page)
         except msgspec.ValidationError as exc:
             raise BrokenAnswerError(f"The answer holds rows that are not JSON objects ({exc}).") from exc
+
+    def _page(self, body: bytes, content_type: str) -> Page:
+        """Read a page with its dates rewritten: in the usual way, or thoroughly where that left something."""
+        if self._dates is None:
+            return read_page(body, content_type=content_type)
+        rewritten, found = self._dates.usual(body)
+        page = read_page(rewritten, content_type=content_type)
+        if self._dates.is_done(page.body, found=found, rows=len(page.records)):
+            return page
+        return read_page(self._dates.thorough(page.body), content_type=content_type)
 
     def _block_of(self, page: Page) -> RecordBlock:
         if not page.records:
@@ -113,12 +117,9 @@ class RecordShape:
         return wanted
 
     def _number(self, column: Property, value: Any) -> Any:
-        if column.type not in ("Edm.Decimal", "Edm.Double"):
-            return int(value)
-        if not self.decimals_as_strings:
-            return Decimal(value)
-        # Digits are kept, but as text a key must be spelled in one way: by it a target finds the row again.
-        return shortest(str(value)) if column.name in self._key_names else str(value)
+        if column.type in ("Edm.Decimal", "Edm.Double"):
+            return str(value) if self.decimals_as_strings else Decimal(value)
+        return int(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,11 @@ class RecordBlock:
         """Return for each record its legal entity, its key and its etag ("" where none came)."""
         key, company = self.shape.key, self.shape.company_column
         at = next((f"k{index}" for index, column in enumerate(key) if column.name == company), "company")
-        decimals = [(f"k{index}", column.type == "Edm.Decimal") for index, column in enumerate(key)]
+        # As text a key is what was sent, digit by digit: by it a target finds the row again.
+        is_plain = not self.shape.decimals_as_strings
+        decimals = [
+            (f"k{index}", is_plain and column.type == "Edm.Decimal") for index, column in enumerate(key)
+        ]
         rows = msgspec.json.decode(self.page.body, type=_versioned(key, company)).value
         encode = msgspec.json.encode
         return [
@@ -190,41 +195,12 @@ class RecordBlock:
         return _highest(self)
 
 
-def _date_rewriter(shape: RecordShape) -> Callable[[bytes], bytes] | None:
+def _date_rewriter(shape: RecordShape) -> DateRewriter | None:
     key = {column.name for column in shape.key}
     stamps = [column for column in shape.columns if column.type in ("Edm.DateTimeOffset", "Edm.Date")]
     dates = frozenset(each.name.encode() for each in stamps if each.ax_type == "Date")
-    nulls = (
-        frozenset(each.name.encode() for each in stamps if each.name not in key)
-        if shape.null_dates
-        else frozenset()
-    )
-    if not dates and not nulls:
-        return None
-    pattern = _ANY_DATE if dates else _EMPTY_DATE
-
-    def replaced(match: re.Match[bytes]) -> bytes:
-        name = _property_before(match.string, match.start())
-        if match[1] == b"1900-01-01" and name in nulls and (name in dates or match[2] in _EMPTY_TIMES):
-            return b"null"
-        return b'"' + match[1] + b'"' if name in dates else match[0]
-
-    return lambda body: pattern.sub(replaced, body)
-
-
-def _property_before(body: bytes, position: int) -> bytes:
-    """Return the name of the property whose value begins at `position`, b"" if none does."""
-    end = position - 1
-    while end > 0 and body[end] in b" \t":
-        end -= 1
-    if end < 1 or body[end : end + 1] != b":":
-        return b""
-    end -= 1
-    while end > 0 and body[end] in b" \t":
-        end -= 1
-    if body[end : end + 1] != b'"':
-        return b""
-    return body[body.rfind(b'"', 0, end) + 1 : end]
+    nulls = frozenset(each.name.encode() for each in stamps if each.name not in key and shape.null_dates)
+    return DateRewriter(dates, nulls) if dates or nulls else None
 
 
 def _as_sent(page: Page, names: Collection[str]) -> list[memoryview] | None:
@@ -290,12 +266,8 @@ def _plain(value: Any, is_decimal: bool) -> Any:
     """Return a key value spelled in one way: 3.50 and 3.5 are the same key."""
     if not is_decimal:
         return value
-    return msgspec.Raw(shortest(bytes(value).decode()).encode())
-
-
-def shortest(number: str) -> str:
-    """Return a decimal number without zeros that say nothing."""
-    return number.rstrip("0").rstrip(".") if "." in number else number
+    text = bytes(value)
+    return msgspec.Raw(text.rstrip(b"0").rstrip(b".")) if b"." in text else value
 
 
 _SIEVES: dict[tuple[str, ...], Any] = {}
