@@ -27,7 +27,9 @@ def test_every_setting_is_declared_with_its_kind_and_secrecy():
         for each in EXTRACTOR["settings"]
     ]
 
-    assert declared == [(each.name, KINDS[each.kind], each.secret, each.title, each.description) for each in SETTINGS]
+    assert declared == [
+        (each.name, KINDS[each.kind], each.secret, each.title, each.description) for each in SETTINGS
+    ]
 
 
 def test_defaults_are_the_declarations():

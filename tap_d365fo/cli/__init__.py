@@ -33,7 +33,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="d365fo", description="Dynamics 365 Finance & Operations for people: set-up, entities, a sandbox."
+        prog="d365fo",
+        description="Dynamics 365 Finance & Operations for people: set-up, entities, a sandbox.",
     )
     parser.add_argument("--version", action="version", version=f"d365fo {__version__}")
     subparsers = parser.add_subparsers(title="commands", dest="command", required=True)

@@ -43,7 +43,8 @@ class DateRewriter:
 
     def _at_noon(self, body: bytes) -> tuple[bytes, int]:
         parts = body.split(_NOON)
-        found, written, dates, nulls = 0, [], self.dates, self.nulls
+        found, dates, nulls = 0, self.dates, self.nulls
+        written: list[bytes] = []
         for part in parts[:-1]:
             start = len(part) - _DATE_WITH_QUOTE
             name = (
@@ -61,7 +62,8 @@ class DateRewriter:
 
     def _at_empty_instants(self, body: bytes) -> tuple[bytes, int]:
         parts = body.split(_EMPTY_INSTANT)
-        found, written, nulls = 0, [], self.nulls
+        found, nulls = 0, self.nulls
+        written: list[bytes] = []
         for part in parts[:-1]:
             name = part[part.rfind(b'"', 0, -1) + 1 : -1]
             is_null = name in nulls

@@ -87,7 +87,8 @@ class DeletedBlock:
         )
 
     def _spelled(self, name: str, value: bytes) -> bytes:
-        return b'"' + value + b'"' if name in self.texts else value
+        is_number = not value.startswith((b'"', b"n"))  # nor null
+        return b'"' + value + b'"' if is_number and name in self.texts else value
 
 
 _decoded = msgspec.json.Decoder(dict[str, Any], float_hook=str).decode

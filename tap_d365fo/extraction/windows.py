@@ -81,7 +81,9 @@ def _windows(entity: DataEntity, environment: Environment, bookmark: Bookmark) -
             start = environment.config.start_date if entity.method == "timestamp" else None
             return Window(column, lower=_stamp(start), upper=upper, keep_empty=True) if start else None
         if isinstance(value, int):
-            return Window(column, lower=str(value - (SEQUENCE_OVERLAP if environment.config.lookback_seconds else 0)))
+            return Window(
+                column, lower=str(value - (SEQUENCE_OVERLAP if environment.config.lookback_seconds else 0))
+            )
         overlap = timedelta(seconds=environment.config.lookback_seconds)
         return Window(column, lower=_stamp(_instant(value) - overlap), upper=upper)
 

@@ -41,7 +41,11 @@ def pipe(sandbox, tmp_path):
         read = subprocess.run(command, capture_output=True, check=False, env=dict(os.environ), timeout=120)
         assert read.returncode == 0, read.stderr.decode()
         written = subprocess.run(
-            [str(target), "--config", str(tmp_path / "target.json")], input=read.stdout, capture_output=True, check=False, timeout=120
+            [str(target), "--config", str(tmp_path / "target.json")],
+            input=read.stdout,
+            capture_output=True,
+            check=False,
+            timeout=120,
         )
         assert written.returncode == 0, written.stderr.decode()[-3000:]
         state.write_bytes(written.stdout.strip().splitlines()[-1])
@@ -93,7 +97,9 @@ def _rows(rows: list[dict], numbers: set[str]) -> list[str]:
             return f"{Decimal(value).normalize():f}"
         return value
 
-    return sorted(json.dumps({name: text(name, value) for name, value in row.items()}, sort_keys=True) for row in rows)
+    return sorted(
+        json.dumps({name: text(name, value) for name, value in row.items()}, sort_keys=True) for row in rows
+    )
 
 
 def test_postgresql_holds_every_value_and_loses_what_was_deleted(sandbox, server, pipe, tmp_path):
@@ -130,7 +136,9 @@ def _compare(sandbox, server, read, *, without: str = "") -> None:
         truth = sandbox.truth(stream)
         names = list(truth[0])
         properties = message["schema"]["properties"]
-        numbers = {name for name in names if any(kind in properties[name]["type"] for kind in ("number", "integer"))}
+        numbers = {
+            name for name in names if any(kind in properties[name]["type"] for kind in ("number", "integer"))
+        }
         stamps = [name for name in names if properties[name].get("format") == "date-time"]
         held = _held(server, stream, names)
         for row in held:
@@ -145,7 +153,11 @@ def test_jsonl_files_hold_the_servers_own_digits(sandbox, pipe, tmp_path):
     target = environment("target-jsonl", "target-jsonl==0.1.4") / "target-jsonl"
     stream = "LedgerJournalLines"
 
-    pipe(target, {"destination_path": str(tmp_path), "do_timestamp_file": False}, sandbox.config(entities=[stream]))
+    pipe(
+        target,
+        {"destination_path": str(tmp_path), "do_timestamp_file": False},
+        sandbox.config(entities=[stream]),
+    )
 
     lines = (tmp_path / f"{stream}.jsonl").read_text().splitlines()
     records = [json.loads(line, parse_float=Decimal, parse_int=Decimal) for line in lines]
