@@ -22,7 +22,9 @@ def settings_table() -> str:
     def default(setting) -> str:
         if setting.required:
             return "required"
-        return f"`{json.dumps(setting.default, default=list)}`" if setting.default not in (None, (), {}) else ""
+        return (
+            f"`{json.dumps(setting.default, default=list)}`" if setting.default not in (None, (), {}) else ""
+        )
 
     rows = [f"| `{each.name}` | {each.kind} | {default(each)} | {each.description} |" for each in SETTINGS]
     return "\n".join(["| setting | kind | default | meaning |", "|---|---|---|---|", *rows])
@@ -37,7 +39,10 @@ def test_the_settings_table_is_the_declaration():
 
 def test_about_shows_every_setting_of_the_declaration():
     about = subprocess.run(
-        [sys.executable, "-m", "tap_d365fo.tap", "--about", "--format=json"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "tap_d365fo.tap", "--about", "--format=json"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     properties = json.loads(about.stdout)["settings"]["properties"]
 
@@ -54,7 +59,9 @@ def test_the_sample_configuration_holds_known_settings_and_the_four_credentials(
     assert Config.from_mapping(sample).entities
 
 
-@pytest.mark.parametrize("verb", sorted(set(re.findall(r"`?make ([a-z]+)`|^make ([a-z]+)$", README, re.MULTILINE))))
+@pytest.mark.parametrize(
+    "verb", sorted(set(re.findall(r"`?make ([a-z]+)`|^make ([a-z]+)$", README, re.MULTILINE)))
+)
 def test_every_verb_of_the_readme_is_in_the_makefile(verb):
     verb = "".join(verb)
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
