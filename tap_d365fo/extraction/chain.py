@@ -113,7 +113,7 @@ class Chain:
 
     def must_wait(self) -> bool:
         """Say whether the next page might reach into a range that is being cut off."""
-        return self.hold_at is not None and self.rows + self.asking.page_size.rows > self.hold_at
+        return self.hold_at is not None and self.rows + self.asking.page_size.expected > self.hold_at
 
     @property
     def resumable(self) -> bool:

@@ -17,6 +17,7 @@ class PageSize:
         self.limit = limit
         self._lock = threading.Lock()
         self._ceiling = limit
+        self._largest = 0
         self._rows = max(1, min(limit, _FIRST_PAGE_CELLS // max(columns, 1)))
 
     @property
@@ -24,11 +25,17 @@ class PageSize:
         """The rows to ask for now."""
         return self._rows
 
+    @property
+    def expected(self) -> int:
+        """The rows that a page may hold: servers may send more than they were asked for."""
+        return max(self._rows, self._largest)
+
     def learn(self, *, rows: int, size: int) -> None:
         """Take a page's width into account, and grow back a little after a shrink."""
         if not rows:
             return
         with self._lock:
+            self._largest = max(self._largest, rows)
             fitting = max(1, BYTES_PER_REQUEST * rows // max(size, 1))
             self._ceiling = min(self.limit, self._ceiling + max(1, self._ceiling // 4))
             self._rows = max(1, min(fitting, self._ceiling))

@@ -317,7 +317,7 @@ class Reading:
                 return
             chain.ranged = True
             # Each range will be two pages at least, so these two are the chain's own whatever is cut.
-            page_rows = self._asking.page_size.rows
+            page_rows = self._asking.page_size.expected
             chain.hold_at = chain.rows + 2 * page_rows
             self._cutting += 1
             self._open += 1
