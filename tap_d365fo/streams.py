@@ -100,14 +100,18 @@ class EntityStream(Stream):
         batch_config: BatchConfig,
         context: Context | None = None,  # noqa: ARG002  the SDK's signature
     ) -> Iterable[tuple[BaseBatchFileEncoding, list[str]]]:
-        """Write each page as one file of records."""
+        """Write each page as one file of records.
+
+        No ACTIVATE_VERSION follows: records in files have no version, and targets that go by versions would
+        take all of them for old ones and remove them.
+        """
         try:
             with closing(self._batches()) as batches:
                 for batch in batches:
                     url = self._write_file(batch_config, self._file_lines(batch))
                     self._take(batch.bookmark)
                     yield batch_config.encoding, [url]
-            self._whole()
+            self._whole(activates=False)
         except D365FOError as exc:
             self.tap.failed(self, exc)
 
@@ -134,9 +138,9 @@ class EntityStream(Stream):
             for batch in batches:
                 yield from self._rows(batch)
 
-    def _whole(self) -> None:
+    def _whole(self, *, activates: bool = True) -> None:
         """After the last page: the rows of older versions may go, and the state says where we stand."""
-        if self._reading.activates or self._reading.deletes:
+        if activates and (self._reading.activates or self._reading.deletes):
             self._write_activate_version(self._reading)
         self._settle(self._reading.bookmark, last=True)
         self.tap.writer.ended(self.name)
