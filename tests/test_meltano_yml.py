@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jsonschema
+import pytest
 import yaml
 
 from tap_d365fo.config import SETTINGS
@@ -48,3 +50,47 @@ def test_every_selected_stream_is_among_the_entities():
     streams = {rule.partition(".")[0] for rule in EXTRACTOR["select"]}
 
     assert streams == set(EXTRACTOR["config"]["entities"])
+
+
+HUB = yaml.safe_load((Path(__file__).parent.parent / "docs/hub/tap-d365fo.yml").read_text(encoding="utf-8"))
+HUB_FORM = {
+    "type": "object",
+    "required": ["name", "namespace", "variant", "label", "description", "pip_url", "executable", "settings"],
+    "additionalProperties": False,
+    "properties": {
+        **{name: {"type": "string"} for name in ("name", "namespace", "variant", "label", "description")},
+        **{name: {"type": "string"} for name in ("definition", "prereq", "usage", "pip_url", "executable")},
+        "domain_url": {"type": "string", "pattern": "^https://"},
+        "logo_url": {"type": "string", "pattern": "^/assets/logos/extractors/"},
+        "maintenance_status": {"enum": ["active", "beta", "development", "inactive", "unknown"]},
+        "keywords": {"type": "array", "items": {"type": "string"}},
+        "capabilities": {"type": "array"},
+        "settings_group_validation": {"type": "array"},
+        "settings": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "label", "description"],
+                "additionalProperties": False,
+                "properties": {
+                    **{name: {"type": "string"} for name in ("name", "label", "description")},
+                    "kind": {"enum": ["integer", "boolean", "date_iso8601", "array", "object"]},
+                    "sensitive": {"const": True},
+                    "value": {},
+                },
+            },
+        },
+    },
+}
+
+
+def test_the_hubs_definition_has_the_hubs_form():
+    jsonschema.validate(HUB, HUB_FORM)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["name", "namespace", "executable", "capabilities", "settings", "settings_group_validation"],
+)
+def test_the_hubs_definition_says_what_the_project_says(name):
+    assert HUB[name] == EXTRACTOR[name]
