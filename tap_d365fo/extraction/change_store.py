@@ -112,6 +112,15 @@ class ChangeStore:
             _identify(connection, {"environment": environment, "stream": stream}, file.path)
             yield cls(connection, file, _held(connection, generation), rng)
 
+    @property
+    def later(self) -> Generation | None:
+        """The generation after `base`, whose state the target never saved; None where there is none."""
+        if self.base is None:
+            return None
+        query = "SELECT number, meta FROM generations WHERE number > ? ORDER BY number DESC LIMIT 1"
+        row = self._connection.execute(query, (self.base.number,)).fetchone()
+        return Generation(row[0], json.loads(row[1])) if row else None
+
     @contextmanager
     def begin(self, *, prints_return: bool = False) -> Iterator[Draft]:
         """Begin the next generation; without `commit` nothing of it stays but the keys that were told.

@@ -141,7 +141,7 @@ class Sweep:
             stream=self._entity.name,
             generation=generation,
         ) as store:
-            reason = self._why_snapshot(store.base, generation)
+            reason = self._why_snapshot(store.base, store.later, generation)
             by_hash = store.base is not None and store.base.meta.get("mode") == "row"
             with store.begin(prints_return=by_hash) as draft:
                 if reason is None and store.base is not None:
@@ -159,12 +159,16 @@ class Sweep:
 
     # -- snapshot ---------------------------------------------------------------------------------------
 
-    def _why_snapshot(self, base: Generation | None, generation: int | None) -> str | None:
+    def _why_snapshot(
+        self, base: Generation | None, later: Generation | None, generation: int | None
+    ) -> str | None:
         """Return why what is remembered cannot be compared with, None when it can."""
         if generation is None:
             return "the state names no earlier sweep"
         if base is None:
             return f"the change store does not hold generation {generation} that the state names"
+        if later is not None and later.meta.get("snapshot") != base.meta.get("snapshot"):
+            return "the state is older than a snapshot, which may have dropped rows from the target"
         if set(self._meta()["columns"]) - set(base.meta.get("columns", [])):
             return "columns were selected that earlier sweeps did not deliver"
         if base.meta.get("shape") != self._meta()["shape"]:
@@ -198,7 +202,7 @@ class Sweep:
             yield Batch(block, self._bookmark)
         if mode == "row":
             logger.info("%s sends no etags; whole rows are compared by a hash instead.", self._entity.name)
-        return {"mode": mode, "pairs": pairs}
+        return {"mode": mode, "pairs": pairs, "snapshot": self.version}
 
     def _remember(self, draft: Draft, block: RecordBlock, versions: list[RowVersionOf], mode: str) -> None:
         by_company: dict[str, list[tuple[bytes, bytes]]] = {}
