@@ -75,7 +75,7 @@ class ConfigurationError(D365FOError):
 
 
 class AuthenticationError(D365FOError):
-    """Entra refused the application; `code` is the AADSTS number where there is one."""
+    """Entra refused the application; `code` is the AADSTS number where there is one, `kind` Entra's `error`."""
 
     fault: Fault = "config"
 
@@ -84,10 +84,12 @@ class AuthenticationError(D365FOError):
         message: str,
         *,
         code: int | None = None,
+        kind: str = "",
         remedy: str | None = None,
         ids: dict[str, str] | None = None,
     ) -> None:
         self.code = code
+        self.kind = kind
         super().__init__(message, remedy=remedy, ids=ids)
 
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Where = Literal["entra", "entra-error", "refusal", "no-answer", "answer", "change-store"]
+Where = Literal[
+    "entra", "entra-error", "refusal", "no-answer", "answer", "change-store", "settings", "companies", "entities"
+]
 Who = Literal["you", "Entra administrator", "F&O system administrator"]
 
 YOU: Who = "you"
@@ -369,6 +371,47 @@ REMEDIES: Mapping[tuple[Where, int | str], Remedy] = MappingProxyType(
             "The change store was written by a newer version.",
             "Upgrade the connector, or use another change_store.",
         ),
+        # What a look at the set-up finds beside errors.
+        ("settings", "incomplete"): Remedy(
+            "The settings are not complete or contradict each other.",
+            "Correct the settings named here; sample_config.json shows the four credentials that every set-up needs.",
+        ),
+        ("settings", "odd"): Remedy(
+            "A setting may be a slip.", f"Compare it with {OVERVIEW} and with the names in the README's table."
+        ),
+        ("companies", "out-of-sight"): Remedy(
+            "The service user does not see a configured company.",
+            f"Correct the setting companies, or give the user rights in them ({ORGANIZATIONS}).",
+            FNO_ADMIN,
+        ),
+        ("companies", "none"): Remedy(
+            "The service user sees no legal entity.",
+            f"Give the user of the row in {FNO_APPLICATIONS} rights in the companies to read ({ORGANIZATIONS}).",
+            FNO_ADMIN,
+        ),
+        ("companies", "without-rows"): Remedy(
+            "Some legal entities show the service user no rows.",
+            f"If they should hold any, give the user rights in them ({ORGANIZATIONS}); F&O leaves rows out without a word.",
+            FNO_ADMIN,
+        ),
+        ("companies", "unlisted"): Remedy(
+            "The list of legal entities cannot be read.",
+            "Give the service user the right to read LegalEntities; without it, companies are not read side by side.",
+            FNO_ADMIN,
+        ),
+        ("entities", "none-selected"): Remedy(
+            "No entity is selected.",
+            "Name entities in the setting entities; `d365fo entities` lists what there is.",
+        ),
+        ("entities", "unknown"): Remedy(
+            "An entity is named that the environment does not offer.",
+            "Look for its name with `d365fo entities PATTERN`; what is not public in F&O has no entity set.",
+        ),
+        ("entities", "version"): Remedy(
+            "The application's version cannot be asked for.",
+            "Nothing else depends on it; the service user lacks the right to the data management entities.",
+            FNO_ADMIN,
+        ),
     }
 )
 
@@ -380,9 +423,33 @@ FALLBACKS: Mapping[Where, tuple[Where, int | str]] = MappingProxyType(
         "no-answer": ("no-answer", "cut"),
         "answer": ("answer", "unavailable"),
         "change-store": ("change-store", "unusable"),
+        "settings": ("settings", "incomplete"),
+        "companies": ("companies", "out-of-sight"),
+        "entities": ("entities", "unknown"),
     }
 )
 """The row that stands for codes that a place has none for."""
+
+SIGN_IN_STEPS = ("tenant", "application", "credential", "resource")
+"""What Entra looks at before it gives out a token, in its order."""
+
+_STEPS_BY_ERROR: Mapping[str, str] = MappingProxyType(
+    {
+        "invalid_client": "credential",
+        "unauthorized_client": "application",
+        "invalid_request": "tenant",
+        "invalid_tenant": "tenant",
+        "invalid_resource": "resource",
+        "invalid_scope": "resource",
+        "invalid_grant": "resource",
+        "access_denied": "application",
+        "credential": "credential",
+    }
+)
+_STEPS_BY_CODE: Mapping[int, str] = MappingProxyType(
+    {650052: "resource", 53003: "application", 50034: "credential", 50126: "credential"}
+)
+"""Where the code knows better than `error`."""
 
 _NO_ANSWER_SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("proxy", ("proxyerror", "tunnel connection failed", "invalidproxyurl")),
@@ -407,6 +474,11 @@ def for_entra(code: int, error: str, *, secret_looks_like_id: bool = False) -> R
     if code == 7000215 and secret_looks_like_id:  # noqa: PLR2004
         return find("entra", "secret-id")
     return REMEDIES.get(("entra", code)) or find("entra-error", error)
+
+
+def step_of_refusal(code: int | None, error: str) -> str:
+    """Return the one of SIGN_IN_STEPS at which Entra said no."""
+    return _STEPS_BY_CODE.get(code or 0) or _STEPS_BY_ERROR.get(error, "credential")
 
 
 def cause_of_refusal(

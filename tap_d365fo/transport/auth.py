@@ -320,7 +320,11 @@ class EntraAuthenticator(AuthBase):
         said = re.split(r"\s*(?:Trace ID:|\r?\n)|[\"}]", text, maxsplit=1)[0].strip() or kind
         said = said.replace(secret, "***") if secret else said
         return AuthenticationError(
-            f"Asking Entra for a token failed: {said}", code=code or None, remedy=str(remedy), ids=ids
+            f"Asking Entra for a token failed: {said}",
+            code=code or None,
+            kind=kind,
+            remedy=str(remedy),
+            ids=ids,
         )
 
 

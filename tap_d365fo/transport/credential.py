@@ -132,5 +132,7 @@ def _rsa(key: object) -> RSAPrivateKey:
 
 def _unusable(reason: str, *, remedy: str = "credential") -> AuthenticationError:
     return AuthenticationError(
-        f"Preparing the sign-in failed: {reason}.", remedy=str(remedies.find("entra-error", remedy))
+        f"Preparing the sign-in failed: {reason}.",
+        kind=remedy,
+        remedy=str(remedies.find("entra-error", remedy)),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -23,13 +25,33 @@ def refuse_cookies(session: requests.Session) -> None:
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How requests to an address travel, as the machine's environment says."""
+
+    proxy: str | None
+    """The proxy's address without its user, None for the direct way."""
+    ca_bundle: str | None
+    """The file or folder of trusted certificates, None for those that come with requests."""
+
+
+def route_to(url: str) -> Route:
+    """Return how a request of ours to an address would travel."""
+    found = requests.Session().merge_environment_settings(url, {}, stream=False, verify=None, cert=None)
+    proxy = requests.utils.select_proxy(url, dict(found["proxies"]))
+    verify = found["verify"]
+    return Route(
+        re.sub(r"//[^/]*@", "//", proxy) if proxy else None, verify if isinstance(verify, str) else None
+    )
+
+
 class TimedSession(requests.Session):
     """A session for libraries that forget time-outs: each of its requests has one, and follows no redirect."""
 
     def __init__(self, *, seconds: float) -> None:
         super().__init__()
         self._seconds = seconds
-        self.auth = _as_it_is  # without it requests would look for a password in ~/.netrc
+        self.auth = as_it_is  # without it requests would look for a password in ~/.netrc
         self.last: requests.Response | None = None
         """The last answer: libraries keep little of those they do not like."""
         refuse_cookies(self)
@@ -43,5 +65,6 @@ class TimedSession(requests.Session):
         return self.last
 
 
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+def as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Put nothing on a request, and keep requests from looking for a password to put there."""
     return request

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import random
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
@@ -39,11 +40,11 @@ from tap_d365fo.transport.answers import (
 )
 from tap_d365fo.transport.auth import BearerToken, EntraAuthenticator
 from tap_d365fo.transport.clock import Clock, SystemClock
-from tap_d365fo.transport.http import new_session
+from tap_d365fo.transport.http import as_it_is, new_session
 from tap_d365fo.transport.pace import HeldTooLong, Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
 
     from tap_d365fo.config import Config
@@ -53,6 +54,8 @@ __all__ = ["Answer", "Attempt", "Event", "ODataSession", "Request", "Traffic", "
 logger = logging.getLogger("tap_d365fo")
 
 T = TypeVar("T")
+Sign = Callable[[requests.PreparedRequest], requests.PreparedRequest]
+"""Puts a token on a request, or nothing."""
 
 CONNECT_SECONDS = 30.0
 READ_BYTES = 1024 * 1024
@@ -198,6 +201,29 @@ class ODataSession:
                 if not again.at_once:
                     self._wait(request, again.cause, tries)
 
+    def reach(self) -> float:
+        """Ask the environment's address for anything, without a token; return the seconds that it took.
+
+        Any answer will do: it shows that the name, the way and the certificate are good. Raises
+        TransportError.
+        """
+        request = Request("GET", self._config.service_root, what=f"reaching {self._config.environment_url}")
+        tries = _Tries(self.clock.monotonic())
+        while True:
+            tries.attempt += 1
+            tries.sent_at = self.clock.monotonic()
+            headers = self._headers(request)
+            try:
+                with self.pace.slot():
+                    answer = self._exchange(request, headers, as_it_is, None)
+                    self._hold_others(request, answer, tries)
+                return answer.seconds
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
+                error, is_for_good = no_answer(request, exc, headers[CLIENT_REQUEST_ID])
+                if is_for_good or tries.attempt >= FEWEST_TRIES:
+                    raise error from None
+                self._wait(request, error, tries)
+
     # -- sending ----------------------------------------------------------------------------------------
 
     def _once(self, request: Request, tries: _Tries, timeout: float | None) -> Answer:
@@ -215,7 +241,7 @@ class ODataSession:
                     if not self.authenticator.holds(token):
                         continue
                     tries.token, tries.sent_at = token, began
-                    answer = self._exchange(request, headers, token, timeout)
+                    answer = self._exchange(request, headers, BearerToken(token), timeout)
                     self._hold_others(request, answer, tries)
                     return answer
         except HeldTooLong as held:
@@ -237,7 +263,7 @@ class ODataSession:
         }
 
     def _exchange(
-        self, request: Request, headers: Mapping[str, str], token: str, timeout: float | None
+        self, request: Request, headers: Mapping[str, str], auth: Sign, timeout: float | None
     ) -> Answer:
         began = self.clock.monotonic()
         seconds = timeout or self._config.request_timeout_seconds
@@ -245,7 +271,7 @@ class ODataSession:
             request.method,
             request.url,
             headers=headers,
-            auth=BearerToken(token),
+            auth=auth,
             data=request.body,
             timeout=(self.clock.timeout(min(CONNECT_SECONDS, seconds)), self.clock.timeout(seconds)),
             allow_redirects=False,
