@@ -7,10 +7,10 @@ import os
 import sys
 
 from tap_d365fo import __version__
-from tap_d365fo.cli import sandbox
+from tap_d365fo.cli import check, entities, sandbox
 from tap_d365fo.errors import D365FOError
 
-COMMANDS = (sandbox,)
+COMMANDS = (check, entities, sandbox)
 """Modules with `add_parser(subparsers)` and `run(args) -> exit code`."""
 
 

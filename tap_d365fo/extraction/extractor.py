@@ -5,15 +5,17 @@ from __future__ import annotations
 import random
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tap_d365fo.edm.csdl import read_model
 from tap_d365fo.extraction.discovery import discover, wanted_sets
 from tap_d365fo.extraction.environment import Environment
 from tap_d365fo.extraction.reading import Reading, ReadPlan
+from tap_d365fo.extraction.records import RecordShape
 from tap_d365fo.extraction.sweep import Sweep
+from tap_d365fo.odata.query import Query
 from tap_d365fo.transport.service import ODataService
-from tap_d365fo.transport.session import ODataSession
+from tap_d365fo.transport.session import ODataSession, Request
 
 if TYPE_CHECKING:
     from tap_d365fo.config import Config
@@ -42,14 +44,42 @@ class Extractor:
 
     def entities(self) -> list[DataEntity]:
         """Read what the environment offers, narrowed to the setting `entities`."""
-        model = self.service.metadata(partial(read_model, wanted=wanted_sets(self.config)))
-        return discover(model, self.config)
+        with ThreadPoolExecutor(1, "names") as beside:
+            asked = beside.submit(self.public_names)
+            self.model = self.service.metadata(
+                lambda chunks: read_model(chunks, wanted=wanted_sets(self.config, asked.result()))
+            )
+            names = asked.result()
+        names = with_label_texts(names, self.config.entities, self.model.offered, self._label_text)
+        return discover(self.model, self.config, names=names)
+
+    def public_names(self) -> dict[str, PublicName]:
+        """Return what the metadata service knows of entities beyond `$metadata`; nothing where it is silent."""
+        try:
+            rows = self.service.get_json(DATA_ENTITIES, what="reading the names of entities")["value"]
+            return public_names(rows)
+        except (D365FOError, LookupError, TypeError, AttributeError) as exc:
+            logger.info("AOT names and categories of entities are not known: %s", exc)
+            return {}
 
     def read(self, plan: ReadPlan) -> Reading | Sweep:
         """Begin to read an entity by its method; pages are fetched ahead from now on."""
         if plan.entity.method == "sweep":
             return Sweep(plan, self.environment)
         return Reading(plan, self.environment)
+
+    def first_row(self, plan: ReadPlan) -> dict[str, Any] | None:
+        """Return one row of an entity, None where it has none; asks for no more than that."""
+        entity = plan.entity
+        shape = RecordShape(columns=entity.properties, key=entity.key_properties)
+        options = self.config.options_for(entity.name)
+        query = Query(entity.name, filter=options.filter or "", top=1)
+
+        def request() -> Request:
+            return Request("GET", query.url(self.config.service_root), what=f"reading a row of {entity.name}")
+
+        rows = self.session.send(request, lambda answer: shape.block(answer.body)).records()
+        return rows[0] if rows else None
 
     def stop(self) -> None:
         """End all waiting and reading soon; readings then end with Interrupted. Safe from any thread."""
