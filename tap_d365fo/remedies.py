@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Where = Literal[
-    "entra", "entra-error", "refusal", "no-answer", "answer", "change-store", "settings", "companies", "entities"
+    "entra",
+    "entra-error",
+    "refusal",
+    "no-answer",
+    "answer",
+    "change-store",
+    "settings",
+    "companies",
+    "entities",
 ]
 Who = Literal["you", "Entra administrator", "F&O system administrator"]
 
@@ -377,7 +385,8 @@ REMEDIES: Mapping[tuple[Where, int | str], Remedy] = MappingProxyType(
             "Correct the settings named here; sample_config.json shows the four credentials that every set-up needs.",
         ),
         ("settings", "odd"): Remedy(
-            "A setting may be a slip.", f"Compare it with {OVERVIEW} and with the names in the README's table."
+            "A setting may be a slip.",
+            f"Compare it with {OVERVIEW} and with the names in the README's table.",
         ),
         ("companies", "out-of-sight"): Remedy(
             "The service user does not see a configured company.",

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.filterwarnings(
 # The SDK builds the tap while this module is imported, so the sandbox runs before any fixture could start it.
 _BOX = Sandbox(seed=7, switches={"companies.hidden": ""}).start()
 atexit.register(_BOX.close)
+_CA_BEFORE = os.environ.get("REQUESTS_CA_BUNDLE")
 os.environ["REQUESTS_CA_BUNDLE"] = str(_BOX.ca_file)
 
 _ENTITIES = ["CustomersV3", "CustTransBiEntities", "CashControlConfigurations", "ExchangeRates"]
@@ -28,13 +29,22 @@ TestTapD365FO = get_tap_test_class(
     suite_config=SuiteConfig(max_records_limit=20),
     parse_env_config=False,
 )
+# Only this module's tests trust the sandbox: others install packages.
+os.environ.pop("REQUESTS_CA_BUNDLE")
+if _CA_BEFORE is not None:
+    os.environ["REQUESTS_CA_BUNDLE"] = _CA_BEFORE
 
 
-def test_keys_are_unique_and_never_null(monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def _trust():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REQUESTS_CA_BUNDLE", str(_BOX.ca_file))
+        yield
+
+
+def test_keys_are_unique_and_never_null():
     """The SDK's test of primary keys compares generators; this one compares keys."""
     from singer import sync
-
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(_BOX.ca_file))
 
     outcome = sync(_BOX.config(entities=_ENTITIES, page_size=7))
 

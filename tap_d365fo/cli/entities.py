@@ -98,7 +98,7 @@ def _show(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
         for row in rows:
             scope = "by company" if row["company_scoped"] else "global"
             print(
-                f"{row['entity_set']:<44} {row['method']:<10} {scope:<11} {row['columns']:>4} columns  {', '.join(row['keys'])}"
+                f"{row['entity_set']:<44} {row['method']:<10} {scope:<11} {row['columns']:>4} columns  {', '.join(row['keys'])}"  # noqa: E501  one row of a table
             )
             print(f"    {row['why']}")
         print(f"{len(rows)} entities.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from tap_d365fo.edm.model import Property
+from tap_d365fo import remedies
+from tap_d365fo.edm.model import DATA_AREA_ID, Property
 from tap_d365fo.errors import (
     AccessDeniedError,
     CompanyNotVisibleError,
@@ -23,6 +25,7 @@ from tap_d365fo.extraction.records import RecordShape
 from tap_d365fo.extraction.scheduler import Scheduler
 from tap_d365fo.extraction.segment import Segment
 from tap_d365fo.odata.query import Query
+from tap_d365fo.transport.service import read_json
 from tap_d365fo.transport.session import Request
 
 if TYPE_CHECKING:
@@ -115,8 +118,7 @@ class Environment:
             raise CompanyNotVisibleError(
                 f"The service user does not see these configured companies: {', '.join(missing)}. "
                 f"Legal entities of the environment: {', '.join(visible or ()) or 'none'}.",
-                remedy="Correct the setting companies, or give the user rights in them (System administration "
-                "> Users > Users > Assign organizations).",
+                remedy=str(remedies.find("companies", "out-of-sight").step),
             )
         return wanted
 
@@ -153,6 +155,21 @@ class Environment:
             ValueError,
         ):
             return None
+
+    def default_company(self) -> str | None:
+        """Return the service user's own legal entity; None where no row shows it.
+
+        It is the one whose rows come where a query does not ask across companies (facts section 3.2), the
+        only such query of ours.
+        """
+        for entity_set in _PROBES:
+            url = f"{self.config.service_root}/{entity_set}?$select={DATA_AREA_ID}&$top=1"
+            request = Request("GET", url, what="looking for the default company")
+            with contextlib.suppress(AccessDeniedError, EntitySetNotFoundError, QueryRejectedError):
+                rows = self.session.send(lambda request=request: request, read_json).get("value")
+                if rows:
+                    return str(rows[0][DATA_AREA_ID]).lower()
+        return None
 
     def server_now(self) -> datetime:
         """Return the server's clock as its first answer of this run showed it; our own where it shows none."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from tap_d365fo.edm.csdl import read_model
+from tap_d365fo.edm.model import EdmModel
+from tap_d365fo.errors import D365FOError
 from tap_d365fo.extraction.discovery import discover, wanted_sets
 from tap_d365fo.extraction.environment import Environment
+from tap_d365fo.extraction.names import PublicName, public_names, with_label_texts
 from tap_d365fo.extraction.reading import Reading, ReadPlan
 from tap_d365fo.extraction.records import RecordShape
 from tap_d365fo.extraction.sweep import Sweep
@@ -23,6 +28,12 @@ if TYPE_CHECKING:
     from tap_d365fo.transport.clock import Clock
 
 __all__ = ["Extractor", "ReadPlan", "Reading"]
+
+logger = logging.getLogger("tap_d365fo")
+
+DATA_ENTITIES = "metadata/DataEntities?$filter=DataServiceEnabled%20eq%20true"
+NAMES_SECONDS = 30.0
+"""How long names are worth trying for: nothing but comfort depends on them."""
 
 
 class Extractor:
@@ -41,26 +52,41 @@ class Extractor:
         self.service = ODataService(self.session, config)
         started = started_ms if started_ms is not None else int(time.time() * 1000)
         self.environment = Environment(config, self.session, started_ms=started)
+        self.model = EdmModel()
+        """What `entities` read last."""
 
     def entities(self) -> list[DataEntity]:
         """Read what the environment offers, narrowed to the setting `entities`."""
+        # Two answers that take their time; the names are wanted when the first byte of metadata is read.
         with ThreadPoolExecutor(1, "names") as beside:
-            asked = beside.submit(self.public_names)
+            asked = beside.submit(self._names)
             self.model = self.service.metadata(
                 lambda chunks: read_model(chunks, wanted=wanted_sets(self.config, asked.result()))
             )
-            names = asked.result()
-        names = with_label_texts(names, self.config.entities, self.model.offered, self._label_text)
-        return discover(self.model, self.config, names=names)
+            return discover(self.model, self.config, names=asked.result())
 
-    def public_names(self) -> dict[str, PublicName]:
+    def _names(self) -> dict[str, PublicName]:
         """Return what the metadata service knows of entities beyond `$metadata`; nothing where it is silent."""
         try:
-            rows = self.service.get_json(DATA_ENTITIES, what="reading the names of entities")["value"]
-            return public_names(rows)
-        except (D365FOError, LookupError, TypeError, AttributeError) as exc:
+            listed = self.service.get_json(
+                DATA_ENTITIES, what="reading the names of entities", budget=NAMES_SECONDS
+            )
+            names = public_names(each for each in listed["value"] if isinstance(each, dict))
+        except (D365FOError, LookupError, TypeError) as exc:
             logger.info("AOT names and categories of entities are not known: %s", exc)
             return {}
+        return with_label_texts(names, self.config.entities, self.label_text)
+
+    def label_text(self, label: str) -> str | None:
+        """Return the text of a label in English, None where the environment does not tell it."""
+        path = f"metadata/Labels(Id='{quote(label, safe='@:')}',Language='en-US')"
+        try:
+            answer = self.service.get_json(path, what="reading a label", budget=NAMES_SECONDS)
+        except D365FOError as exc:
+            logger.debug("The label %s is not known: %s", label, exc)
+            return None
+        text = answer.get("Value")
+        return text if isinstance(text, str) else None
 
     def read(self, plan: ReadPlan) -> Reading | Sweep:
         """Begin to read an entity by its method; pages are fetched ahead from now on."""

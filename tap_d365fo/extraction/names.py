@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     """By entity set name."""
 
 _SUGGESTIONS = 3
+_LABELS_ASKED = 20
 _GLOB = re.compile(r"[*?\[\]!]")
 
 
@@ -32,6 +33,7 @@ class PublicName:
     label: str | None = None
     """The label's text where it is known, else its id."""
     category: str | None = None
+    type_name: str | None = None
 
 
 def public_names(
@@ -47,8 +49,47 @@ def public_names(
                 row.get("Name") or None,
                 texts.get(label or "", label) or None,
                 row.get("EntityCategory") or None,
+                row.get("PublicEntityName") or None,
             )
     return names
+
+
+def with_label_texts(
+    names: PublicNames, patterns: Iterable[str], label_text: Callable[[str], str | None]
+) -> dict[str, PublicName]:
+    """Return the names with the texts of labels that a pattern may mean.
+
+    Label texts are asked for one by one, so only those of entities whose other names look like a pattern
+    that fits no name so far are.
+    """
+    texts: dict[str, str | None] = {}
+    for pattern in patterns:
+        for label in _labels_meant(pattern, names):
+            if label not in texts:
+                texts[label] = label_text(label)
+    return {
+        entity_set: replace(each, label=texts.get(each.label or "") or each.label)
+        for entity_set, each in names.items()
+    }
+
+
+def _labels_meant(pattern: str, names: PublicNames) -> list[str]:
+    """Return the labels of the entities that look most like a pattern; none where it fits a name."""
+    others = {each: name for name, public in names.items() for each in _names_of(name, public)}
+    if any(fnmatch.fnmatchcase(each.casefold(), pattern.casefold()) for each in others):
+        return []
+    squeezed = {_squeezed(each): name for each, name in others.items()}
+    near = difflib.get_close_matches(_squeezed(pattern), squeezed, n=_LABELS_ASKED, cutoff=0.5)
+    labels = (names[squeezed[each]].label for each in near)
+    return list(dict.fromkeys(each for each in labels if each and each.startswith("@")))
+
+
+def _names_of(entity_set: str, public: PublicName) -> Iterator[str]:
+    return (each for each in (entity_set, public.type_name, public.aot_name, public.label) if each)
+
+
+def _squeezed(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).casefold()
 
 
 class EntityPatterns:

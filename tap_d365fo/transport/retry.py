@@ -156,3 +156,7 @@ class RetryPolicy:
     def allows(self, wait: float, *, elapsed: float) -> bool:
         """Say whether a wait still fits into the budget."""
         return elapsed + wait <= self.budget_seconds
+
+    def within(self, seconds: float) -> RetryPolicy:
+        """Return the policy for something that is worth less time."""
+        return RetryPolicy(min(seconds, self.budget_seconds))

@@ -59,10 +59,10 @@ class ODataService:
             lambda answer: str(read_json(answer).get("value", "")),
         )
 
-    def get_json(self, path: str, *, what: str) -> dict[str, Any]:
-        """Return a JSON document below the environment's address."""
+    def get_json(self, path: str, *, what: str, budget: float | None = None) -> dict[str, Any]:
+        """Return a JSON document below the environment's address; `budget` is how long it is worth trying."""
         url = f"{self._config.environment_url}/{path.lstrip('/')}"
-        return self._get(url, what=what)
+        return self._session.send(lambda: Request("GET", url, what=what), read_json, budget=budget)
 
     def service_document(self) -> list[str]:
         """Return the names of the entity sets that the service root lists; the list may come in pages."""

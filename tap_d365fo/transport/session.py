@@ -104,6 +104,7 @@ class _Tries:
     """What was tried for one request so far."""
 
     began: float
+    policy: retry.RetryPolicy
     attempt: int = 0
     sent_at: float = 0.0
     renewed: bool = False
@@ -174,13 +175,17 @@ class ODataSession:
         *,
         on_slow: Callable[[], None] | None = None,
         timeout: float | None = None,
+        budget: float | None = None,
     ) -> T:
         """Send until `read` has made something of an answer.
 
         `prepare` is called for each attempt. `on_slow` is called after a time-out or a gateway's 502/504,
-        so that less can be asked for. Raises what the error ladder says, within the retry budget.
+        so that less can be asked for. Raises what the error ladder says, within the retry budget; `budget`
+        lowers it for what nothing depends on.
         """
-        tries = _Tries(self.clock.monotonic())
+        tries = _Tries(
+            self.clock.monotonic(), self._policy if budget is None else self._policy.within(budget)
+        )
         while True:
             request = prepare()
             self._refuse_foreign(request.url)
@@ -208,7 +213,7 @@ class ODataSession:
         TransportError.
         """
         request = Request("GET", self._config.service_root, what=f"reaching {self._config.environment_url}")
-        tries = _Tries(self.clock.monotonic())
+        tries = _Tries(self.clock.monotonic(), self._policy)
         while True:
             tries.attempt += 1
             tries.sent_at = self.clock.monotonic()
@@ -232,7 +237,7 @@ class ODataSession:
         The token comes before the place in the queue: a sign-in can take minutes, in which F&O may have
         asked all requests to wait. One that ran out while the request queued is replaced the same way.
         """
-        until = tries.began + self._policy.budget_seconds
+        until = tries.began + tries.policy.budget_seconds
         headers = self._headers(request)
         try:
             while True:
@@ -323,7 +328,7 @@ class ODataSession:
         if retry.verdict(answer.status, answer.body, answer.headers) != "throttled":
             return
         asked = retry.asked_wait(answer.headers)
-        tries.wait = self._policy.wait(tries.attempt, self.rng, asked=asked)
+        tries.wait = tries.policy.wait(tries.attempt, self.rng, asked=asked)
         reason = error_of("throttled", request, answer).message
         self.pace.hold(tries.wait, reason=reason, asked_at=tries.sent_at)
 
@@ -389,13 +394,13 @@ class ODataSession:
 
     def _wait(self, request: Request, cause: D365FOError, tries: _Tries) -> None:
         """Wait as told, or raise the cause where that is beyond the budget."""
-        wait = self._policy.wait(tries.attempt, self.rng) if tries.wait is None else tries.wait
+        wait = tries.policy.wait(tries.attempt, self.rng) if tries.wait is None else tries.wait
         now = self.clock.monotonic()
         elapsed = now - tries.began
         if tries.attempt >= FEWEST_TRIES and self._out_since is not None:
             # Where nothing was answered for so long, those that ask only now have waited with the others.
             elapsed = max(elapsed, now - self._out_since)
-        if not self._policy.allows(wait, elapsed=elapsed):
+        if not tries.policy.allows(wait, elapsed=elapsed):
             raise self._beyond_budget(cause, wait, elapsed)
         self._tell(Wait(request.what, wait, cause.message))
         if wait >= WAIT_WORTH_A_WORD:

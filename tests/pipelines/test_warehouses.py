@@ -3,55 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from decimal import Decimal
-from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent.parent / "scripts"))
-
-from environments import environment
-from postgres import find, postgres
-
-BIN = Path(sys.executable).parent
 STREAMS = ["CustomersV3", "LedgerJournalLines", "ExchangeRates", "CustTransBiEntities"]
-
-
-@pytest.fixture(scope="module")
-def server():
-    if find() is None:
-        pytest.skip("There is no PostgreSQL server here, and none could be installed.")
-    with postgres() as running:
-        yield running
-
-
-@pytest.fixture
-def pipe(sandbox, tmp_path):
-    """Pipe the installed tap into a target; keep the state that the target confirmed."""
-
-    def run(target: Path, settings: dict, config: dict) -> subprocess.CompletedProcess[bytes]:
-        (tmp_path / "config.json").write_text(json.dumps(config))
-        (tmp_path / "target.json").write_text(json.dumps(settings))
-        state = tmp_path / "state.json"
-        command = [str(BIN / "tap-d365fo"), "--config", str(tmp_path / "config.json")]
-        command += ["--state", str(state)] if state.exists() else []
-        read = subprocess.run(command, capture_output=True, check=False, env=dict(os.environ), timeout=120)
-        assert read.returncode == 0, read.stderr.decode()
-        written = subprocess.run(
-            [str(target), "--config", str(tmp_path / "target.json")],
-            input=read.stdout,
-            capture_output=True,
-            check=False,
-            timeout=120,
-        )
-        assert written.returncode == 0, written.stderr.decode()[-3000:]
-        state.write_bytes(written.stdout.strip().splitlines()[-1])
-        return read
-
-    return run
 
 
 def _plain(value):
@@ -74,8 +28,8 @@ def _expected(row: dict, schema: dict, key: list[str]) -> dict:
     return record
 
 
-def _schema(read: subprocess.CompletedProcess[bytes], stream: str) -> dict:
-    messages = (json.loads(line) for line in read.stdout.splitlines() if line.startswith(b'{"type":"SCHEMA"'))
+def _schema(words: bytes, stream: str) -> dict:
+    messages = (json.loads(line) for line in words.splitlines() if line.startswith(b'{"type":"SCHEMA"'))
     return next(message for message in messages if message["stream"] == stream)
 
 
@@ -102,29 +56,19 @@ def _rows(rows: list[dict], numbers: set[str]) -> list[str]:
     )
 
 
-def test_postgresql_holds_every_value_and_loses_what_was_deleted(sandbox, server, pipe, tmp_path):
-    target = environment("target-postgres", "meltanolabs-target-postgres==0.8.1") / "target-postgres"
-    settings = {
-        "host": "127.0.0.1",
-        "port": server.port,
-        "user": "postgres",
-        "password": "unused",
-        "database": "postgres",
-        "default_target_schema": "fno",
-        "activate_version": True,
-        "hard_delete": True,
-        "add_record_metadata": True,
-    }
+def test_postgresql_holds_every_value_and_loses_what_was_deleted(
+    sandbox, server, target_postgres, into_postgres, pipe, tmp_path
+):
     config = sandbox.config(entities=STREAMS, change_store=str(tmp_path / "store"))
 
-    first = pipe(target, settings, config)
+    first = pipe(target_postgres, into_postgres, config)
     _compare(sandbox, server, first)
     gone = sandbox.truth("CustomersV3")[0]
     sandbox.dataset.delete("CustomersV3", (gone["dataAreaId"], gone["CustomerAccount"]))
     sandbox.dataset.advance(3)
-    second = pipe(target, settings, config)
+    second = pipe(target_postgres, into_postgres, config)
 
-    assert len(second.stdout.splitlines()) < len(first.stdout.splitlines()) / 2
+    assert len(second.splitlines()) < len(first.splitlines()) / 2
     _compare(sandbox, server, first, without="CustTransBiEntities")
 
 
@@ -149,8 +93,8 @@ def _compare(sandbox, server, read, *, without: str = "") -> None:
         assert _rows(held, numbers) == _rows(expected, numbers), stream
 
 
-def test_jsonl_files_hold_the_servers_own_digits(sandbox, pipe, tmp_path):
-    target = environment("target-jsonl", "target-jsonl==0.1.4") / "target-jsonl"
+def test_jsonl_files_hold_the_servers_own_digits(installed, sandbox, pipe, tmp_path):
+    target = installed["target-jsonl"] / "target-jsonl"
     stream = "LedgerJournalLines"
 
     pipe(

@@ -269,14 +269,12 @@ def test_without_an_order_offsets_lose_and_repeat_rows(caller):
     assert stable == accounts(customers(caller))
 
 
-def test_a_page_holds_10000_rows_at_most():
+def test_a_page_holds_10000_rows_at_most(caller):
     rows = [{"Number": number} for number in range(10_001)]
     dataset = Dataset([define("Numbers", "Number", "Number", "Number:i", rows=lambda: rows)])
     with Sandbox(dataset) as box:
-        from conftest import Caller
-
-        caller = Caller(box).sign_in()
-        pages = caller.pages("/data/Numbers?$orderby=Number", 20_000)
+        of_this_box = type(caller)(box).sign_in()
+        pages = of_this_box.pages("/data/Numbers?$orderby=Number", 20_000)
 
     assert [len(page["value"]) for page in pages] == [10_000, 1]
 
