@@ -305,7 +305,8 @@ class Draft:
         if self._appends:
             self._connection.execute("DELETE FROM rows")
         else:
-            self._connection.execute("DELETE FROM rows WHERE id > ?", (self._last,))
+            rows = self._connection.execute("SELECT id FROM rows WHERE id > ?", (self._last,)).fetchall()
+            self._drop([row_id for (row_id,) in rows])
         self._seen = bytearray(self._last // 8 + 1)
         self._seen_counts.clear()
         self._unseen_are_listed = False
@@ -426,6 +427,14 @@ class Draft:
 
     def _drop(self, ids: Sequence[int]) -> None:
         self._keep(ids)
+        if self._journals:
+            # Rows that the generation which the journal leads to never knew, but runs since then told.
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO told SELECT companies.name, rows.key, ? FROM rows"
+                " JOIN journal ON journal.id = rows.id AND journal.print IS NULL"
+                " JOIN companies ON companies.id = rows.company WHERE rows.id = ?",
+                ((_THIS, each) for each in ids),
+            )
         self._connection.executemany("DELETE FROM rows WHERE id = ?", ((each,) for each in ids))
 
     def _keep(self, ids: Sequence[int]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tap_d365fo import remedies
@@ -166,7 +167,7 @@ class Environment:
             url = f"{self.config.service_root}/{entity_set}?$select={DATA_AREA_ID}&$top=1"
             request = Request("GET", url, what="looking for the default company")
             with contextlib.suppress(AccessDeniedError, EntitySetNotFoundError, QueryRejectedError):
-                rows = self.session.send(lambda request=request: request, read_json).get("value")
+                rows = self.session.send(partial(_same, request), read_json).get("value")
                 if rows:
                     return str(rows[0][DATA_AREA_ID]).lower()
         return None
@@ -176,3 +177,8 @@ class Environment:
         if self.session.server_time is None:
             self.companies()
         return self.session.server_time or datetime.fromtimestamp(self.started_ms / 1000, tz=timezone.utc)
+
+
+def _same(request: Request) -> Request:
+    """Return the request itself, for each attempt."""
+    return request

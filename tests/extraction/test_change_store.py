@@ -1027,6 +1027,27 @@ def test_what_a_killed_run_told_survives_a_run_that_was_started_without_its_stat
         assert list(draft.told("usmf")) == []
 
 
+def test_what_was_new_in_a_generation_is_told_to_be_gone_after_a_snapshot_dropped_it(tmp_path):
+    first = run(tmp_path, None, put=[(b"kept", OLD)])
+    run(tmp_path, first, put=[(b"new", OLD)])
+    run(tmp_path, None, put=[(b"kept", OLD)])
+
+    with opened(tmp_path, first) as store, store.begin() as draft:
+        assert list(draft.told("usmf")) == [b"new"]
+
+
+def test_what_was_told_before_a_listing_was_begun_anew_is_told_to_be_gone(tmp_path):
+    first = run(tmp_path, None, put=[(b"kept", OLD)])
+    with opened(tmp_path, first) as store, store.begin() as draft:
+        draft.remember("usmf", [(b"early", OLD)])
+        draft.forget_all()
+        draft.remember("usmf", [(b"kept", OLD)])
+        draft.commit({"snapshot": True})
+
+    with opened(tmp_path, first) as store, store.begin() as draft:
+        assert list(draft.told("usmf")) == [b"early"]
+
+
 def test_an_announcement_that_was_cut_off_spoils_no_other(tmp_path):
     first = run(tmp_path, None, put=[(b"kept", OLD)])
     announced = tmp_path / f"{STREAM}.announced"
