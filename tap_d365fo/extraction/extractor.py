@@ -108,8 +108,10 @@ class Extractor:
         return rows[0] if rows else None
 
     def stop(self) -> None:
-        """End all waiting and reading soon; readings then end with Interrupted. Safe from any thread."""
-        self.environment.scheduler.stop()
+        """End all waiting and reading soon; readings then end with Interrupted. Safe from any thread.
+
+        Steps that wait for a worker still begin, and end at once: whoever waits for their pages has to hear of it.
+        """
         self.session.stop()
 
     def close(self) -> None:
