@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format pytest faults bench bench-sweep meltano targets airbyte image docs clean
+.PHONY: help setup demo test check format pytest faults bench bench-sweep meltano targets airbyte image clean
 
 help: ## List the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,9 +53,6 @@ airbyte: $(STAMP) ## PyAirbyte and Airbyte's own standard tests against the sand
 
 image: ## Build the container image where docker or buildah is there
 	@bash scripts/image.sh
-
-docs: $(STAMP) ## Regenerate the recorded session, the screenshots and the generated tables
-	@$(BIN)/python scripts/docs.py
 
 clean: ## Remove environments and output
 	rm -rf $(VENV) .envs .demo .meltano-run dist build
