@@ -17,12 +17,24 @@ from environments import ROOT, environment
 from postgres import Postgres, postgres
 from sandbox_process import Sandbox
 
-WORK = ROOT / ".meltano-run"
+WORK = ROOT / ".demo" / "meltano"
 STREAMS = ["CustomersV3", "SalesOrderHeadersV2", "MainAccounts", "ExchangeRates", "CustTransBiEntities"]
 
 
+TYPES = {
+    "number": "numeric",
+    "integer": "bigint",
+    "date": "date",
+    "uuid": "uuid",
+    "date-time": "timestamp without time zone",
+    "string": "text",
+}
+"""The PostgreSQL type of each kind of value."""
+
+
 def main() -> None:
-    """Run everything; ends with code 1 where a value differs."""
+    """Run everything; ends with code 1 where a value or a type differs."""
+    check_schema()
     meltano = environment("meltano", "meltano>=4,<5") / "meltano"
     tap = environment("tap", editable=True)
     shutil.rmtree(WORK, ignore_errors=True)
@@ -45,12 +57,31 @@ def main() -> None:
                 sandbox.advance()
             run(*arguments)
             rows += [(title, *compared) for compared in compare(sandbox, server)]
+        wrong_types = compare_types(server, discovered())
         run("run", "tap-d365fo", "target-jsonl")
+        relative = {"TAP_D365FO_START_DATE": "6 months ago"}
+        run("run", "--full-refresh", "tap-d365fo", "target-jsonl", **relative)
+        print("A relative start_date (6 months ago) is taken.")
         state = json.loads(run("state", "get", "dev:tap-d365fo-to-target-postgres"))
         print(f"state get names {len(state['singer_state']['bookmarks'])} streams.")
     show(rows)
-    if any(different for *_, different in rows):
+    print(f"\nColumns of another type than promised: {', '.join(wrong_types) or 'none'}.")
+    if wrong_types or any(different for *_, different in rows):
         raise SystemExit(1)
+
+
+def check_schema() -> None:
+    """Check meltano.yml by Meltano's own JSON Schema."""
+    checker = environment("check-jsonschema", "check-jsonschema>=0.33,<1") / "check-jsonschema"
+    done = subprocess.run(
+        [checker, "--builtin-schema", "vendor.meltano", ROOT / "meltano.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"meltano.yml does not follow Meltano's schema:\n{done.stdout}")
+    print("* meltano.yml follows Meltano's schema.", flush=True)
 
 
 class Meltano:
@@ -68,12 +99,12 @@ class Meltano:
             "NO_COLOR": "1",
         }
 
-    def __call__(self, *arguments: str) -> str:
+    def __call__(self, *arguments: str, **variables: str) -> str:
         print("* meltano", *arguments, flush=True)
         done = subprocess.run(
             [self._program, *arguments],
             cwd=WORK,
-            env=self._variables,
+            env={**self._variables, **variables},
             capture_output=True,
             text=True,
             check=False,
@@ -101,6 +132,29 @@ def compare(sandbox: Sandbox, server: Postgres) -> list[tuple[str, int, int, int
             different = len(set(expected) - set(there))  # a stamp tells no deletes: rows that are gone stay
         found.append((stream, len(truth), len(held), different))
     return found
+
+
+def discovered() -> dict[str, dict]:
+    """Return the properties of the discovered streams, from the catalog that Meltano keeps."""
+    path = next((WORK / ".meltano" / "run").rglob("tap.properties*.json"))
+    streams = json.loads(path.read_text(encoding="utf-8"))["streams"]
+    return {each["stream"]: each["schema"]["properties"] for each in streams}
+
+
+def compare_types(server: Postgres, properties: dict[str, dict]) -> list[str]:
+    """Return the columns whose type is not the one for their kind of value."""
+    found = server.query(
+        "select table_name, column_name, data_type from information_schema.columns where table_schema = 'fno'"
+    )
+    wrong = []
+    for each in found:
+        column = properties.get(each["table_name"], {}).get(each["column_name"])
+        if column is None or each["column_name"].startswith("_sdc_"):
+            continue
+        kind = column.get("format") or next(kind for kind in TYPES if kind in column["type"])
+        if each["data_type"] != TYPES.get(kind, "text"):
+            wrong.append(f"{each['table_name']}.{each['column_name']} ({each['data_type']})")
+    return wrong
 
 
 def _canonical(row: dict) -> str:
