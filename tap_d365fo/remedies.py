@@ -478,6 +478,11 @@ def find(where: Where, *codes: int | str) -> Remedy:
     return next(known, REMEDIES[FALLBACKS[where]])
 
 
+def next_step(remedy: Remedy) -> str:
+    """Return what to do and who can do it, where the cause was told already."""
+    return str(remedy).removeprefix(f"{remedy.cause} ")
+
+
 def for_entra(code: int, error: str, *, secret_looks_like_id: bool = False) -> Remedy:
     """Return what to do about a refusal of Entra."""
     if code == 7000215 and secret_looks_like_id:  # noqa: PLR2004

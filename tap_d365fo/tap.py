@@ -193,6 +193,27 @@ class TapD365FO(Tap):
         return self._readings.pop(stream.name)
 
     @classmethod
+    def cb_test(cls, ctx: Any, param: Any, value: str) -> None:
+        """Say on stderr what a look at the set-up finds, then read one record of each selected stream."""
+        from tap_d365fo.extraction.diagnosis import diagnose
+
+        if value == "all":
+            given = ctx.params["config"]
+            tap = cls(
+                config=given.config,
+                parse_env_config=given.parse_env,
+                validate_config=False,
+                setup_mapper=False,
+            )
+            verdicts = []
+            for finding in diagnose(dict(tap.config)):
+                print(finding, file=sys.stderr, flush=True)  # noqa: T201  what was asked for, not a log line
+                verdicts.append(finding.verdict)
+            if "failed" in verdicts or not tap.config.get("entities"):
+                ctx.exit(int("failed" in verdicts))
+        super().cb_test(ctx, param, value)
+
+    @classmethod
     def invoke(  # type: ignore[override]  # as the SDK's own taps do
         cls,
         *,

@@ -1,13 +1,11 @@
-"""Airbyte's `check`: the same way that a sync goes, as far as its first row, and one sentence about it."""
+"""Airbyte's `check`: what the set-up's diagnosis finds, as one verdict with one sentence."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any, Literal
 
-from tap_d365fo.config import Config
-from tap_d365fo.errors import D365FOError
-from tap_d365fo.extraction.extractor import Extractor
+from tap_d365fo.extraction.diagnosis import diagnose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,23 +17,15 @@ def connection_status(
     read_settings: Callable[[], Mapping[str, Any]],
 ) -> tuple[Literal["SUCCEEDED", "FAILED"], str]:
     """Say whether the settings lead to rows; a failure is one sentence that a person can act on."""
-    try:
-        extractor = Extractor(Config.from_mapping(read_settings()))
-        try:
-            return "SUCCEEDED", _found(extractor)
-        finally:
-            extractor.close()
-    except D365FOError as exc:
-        return "FAILED", str(exc)
-
-
-def _found(extractor: Extractor) -> str:
-    entities = extractor.entities()
-    if extractor.config.companies:
-        extractor.environment.wanted_companies(entities[0].name)
-    try:
-        version = extractor.service.application_version()
-    except D365FOError as exc:
-        logger.info("The application's version cannot be asked for: %s", exc)
-        version = "unknown"
-    return f"Application version {version}; {len(entities)} entities can be read."
+    evidence: dict[str, Mapping[str, Any]] = {}
+    for finding in diagnose(read_settings):
+        if finding.verdict == "failed":
+            return "FAILED", f"{finding.message} {finding.remedy}".strip()
+        if finding.verdict == "warning":
+            logger.warning("%s: %s", finding.check, finding.message)
+        evidence.setdefault(finding.check, finding.evidence)
+    version = evidence["version"].get("version", "unknown")
+    return (
+        "SUCCEEDED",
+        f"Application version {version}; {evidence['metadata']['readable']} entities can be read.",
+    )

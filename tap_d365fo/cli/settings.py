@@ -27,8 +27,8 @@ def read(path: str) -> dict[str, Any]:
         values = {each.name: os.environ.get(f"TAP_D365FO_{each.name.upper()}") for each in SETTINGS}
         return {name: value for name, value in values.items() if value is not None}
     try:
-        settings = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
+        settings = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as exc:
         raise ConfigurationError([f"The file {path} cannot be read as JSON: {exc}."]) from exc
     if not isinstance(settings, dict):
         raise ConfigurationError([f"The file {path} holds no JSON object."])

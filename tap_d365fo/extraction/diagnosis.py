@@ -1,141 +1,461 @@
-"""Walks the way of a sync step by step, and says at each what was found and what to do.
+"""Walks the way of a sync step by step, and says at each what was found and what to do next.
 
-No second code path: every step is the sync's own call. After a failure the later steps are not checked.
+No second code path: every step makes the calls that a sync makes, on the same session. After a failure the
+steps behind it are not checked, and say so. A check reads little: one row of each selected entity.
 """
 
 from __future__ import annotations
 
-import time
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from tap_d365fo import remedies
 from tap_d365fo.config import Config
-from tap_d365fo.errors import D365FOError
+from tap_d365fo.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    ConfigurationError,
+    D365FOError,
+    ServiceError,
+    UnreadablePageError,
+)
 from tap_d365fo.extraction.extractor import Extractor, ReadPlan
-from tap_d365fo.extraction.findings import Finding
+from tap_d365fo.extraction.findings import Finding, Verdict
+from tap_d365fo.extraction.store_location import try_out
+from tap_d365fo.transport.http import route_to
+from tap_d365fo.transport.session import Attempt, Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from tap_d365fo.extraction.entity import DataEntity
+    from tap_d365fo.transport.clock import Clock
 
-ROWS_OF_A_CHECK = 1
+Settings = Mapping[str, Any]
+
+CHECK_BUDGET_SECONDS = 60
+"""How long one request of a check is retried: a person is waiting."""
+MOST_ENTITIES = 100
+"""Selected entities of which a row is read."""
+MOST_COMPANIES = 25
+"""Legal entities that are looked into, where the settings name none."""
 SLOW_METADATA_SECONDS = 60.0
 
+_TEMPLATE_COMPANY = "dat"
+"""The legal entity that every environment has and nobody does business in."""
+_SHORTEST_SECRET = 6
+_SHOWN = 40
+"""Names that a message lists."""
 
-class Diagnosis:
-    """One walk. What a step learns is kept for the next."""
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._settings = settings
-        self._extractor: Extractor | None = None
-        self._entities: list[DataEntity] = []
+def diagnose(
+    settings: Settings | Callable[[], Settings],
+    *,
+    clock: Clock | None = None,
+    rng: random.Random | None = None,
+) -> Iterator[Finding]:
+    """Yield what is found, one finding or more for each of CHECKS, in the order in which data travels.
 
-    def findings(self) -> Iterator[Finding]:
-        """Yield one finding for each check, in the order in which data travels."""
-        failed = ""
-        try:
-            for name, step in self._steps():
-                if failed:
-                    yield Finding(name, "not-checked", f"Not checked, because {failed} failed.")
-                    continue
-                finding = _tried(name, step)
-                failed = name if finding.verdict == "failed" else ""
-                yield finding
-        finally:
-            if self._extractor is not None:
-                self._extractor.close()
+    Settings that have still to be read are given as a function, so that what is wrong with their file is a
+    finding too.
+    """
+    walk = _Walk(settings, clock, rng)
+    failed = ""
+    try:
+        for name, step in _STEPS:
+            if failed:
+                yield Finding(name, "not-checked", f"Not checked, because {failed} failed.")
+                continue
+            for finding in _found(name, step, walk):
+                yield walk.without_secrets(finding)
+                failed = name if finding.verdict == "failed" else failed
+    finally:
+        walk.close()
 
-    def _steps(self) -> tuple[tuple[str, Callable[[], Finding]], ...]:
-        return (
-            ("settings", self._check_settings),
-            ("sign-in to Entra", self._check_sign_in),
-            ("access to F&O", self._check_access),
-            ("application version", self._check_version),
-            ("companies", self._check_companies),
-            ("metadata", self._check_metadata),
-            ("rows of the selected entities", self._check_rows),
-        )
+
+def _found(name: str, step: Step, walk: _Walk) -> Iterator[Finding]:
+    try:
+        yield from step(walk)
+    except D365FOError as exc:
+        yield Finding(name, "failed", exc.message, exc.remedy or "", dict(exc.ids))
+
+
+@dataclass
+class _Walk:
+    """What the steps so far have learned."""
+
+    settings: Settings | Callable[[], Settings]
+    clock: Clock | None
+    rng: random.Random | None
+    secrets: tuple[str, ...] = ()
+    extractor_or_none: Extractor | None = None
+    refused: AuthenticationError | None = None
+    """Why Entra gave no token."""
+    token_seconds: float = 0.0
+    entities: list[DataEntity] = field(default_factory=list)
+    unfit: ConfigurationError | None = None
+    """What settings ask of entities and the environment does not have."""
+    answers: Counter[int] = field(default_factory=Counter)
+    """How many requests were answered with which status."""
 
     @property
-    def _open(self) -> Extractor:
-        if self._extractor is None:
-            raise D365FOError("No connection was opened.")
-        return self._extractor
+    def extractor(self) -> Extractor:
+        if self.extractor_or_none is None:
+            raise D365FOError("The settings were not read.")
+        return self.extractor_or_none
 
-    def _check_settings(self) -> Finding:
-        config = Config.from_mapping(self._settings)
-        self._extractor = Extractor(config)
-        notices = " ".join(config.notices)
-        message = f"Complete. Environment {config.environment_url}, {config.credentials.kind}. {notices}"
-        return Finding("settings", "ok", message.strip())
+    @property
+    def config(self) -> Config:
+        return self.extractor.config
 
-    def _check_sign_in(self) -> Finding:
-        authenticator = self._open.session.authenticator
-        authenticator.token()
-        claims = authenticator.claims()
-        seen = {name: str(claims[name]) for name in ("aud", "tid", "oid", "appid") if name in claims}
-        return Finding(
-            "sign-in to Entra", "ok", "Entra accepts the application and its credential.", evidence=seen
+    @property
+    def selected(self) -> list[DataEntity]:
+        return [each for each in self.entities if each.selected_by_default]
+
+    def open(self) -> Config:
+        """Read the settings and make the connection, which sends nothing yet."""
+        given = self.settings() if callable(self.settings) else self.settings
+        named = (given.get(name) for name in ("client_secret", "client_certificate_password"))
+        self.secrets = tuple(
+            each for each in named if isinstance(each, str) and len(each) >= _SHORTEST_SECRET
+        )
+        config = Config.from_mapping(given)
+        patient = min(config.retry_budget_seconds, CHECK_BUDGET_SECONDS)
+        config = replace(config, retry_budget_seconds=patient)
+        self.extractor_or_none = Extractor(config, clock=self.clock, rng=self.rng)
+        self.extractor.session.on_event = self._count
+        return config
+
+    def _count(self, event: Event) -> None:
+        if isinstance(event, Attempt):
+            self.answers[event.status] += 1
+
+    def seconds(self) -> float:
+        return self.extractor.session.clock.monotonic()
+
+    def without_secrets(self, finding: Finding) -> Finding:
+        """Take secrets out of what others wrote, whatever they quote."""
+
+        def clean(value: Any) -> Any:
+            if isinstance(value, str):
+                for each in self.secrets:
+                    value = value.replace(each, "***")
+                return value
+            return [clean(each) for each in value] if isinstance(value, list) else value
+
+        evidence = {name: clean(value) for name, value in finding.evidence.items()}
+        return replace(
+            finding, message=clean(finding.message), remedy=clean(finding.remedy), evidence=evidence
         )
 
-    def _check_access(self) -> Finding:
-        self._open.service.service_document()
-        if self._open.environment.companies() is None:
-            message = "F&O accepts the application, but not for the list of legal entities."
-            remedy = "Give the service user a role that may read legal entities."
-            return Finding("access to F&O", "warning", message, remedy)
-        return Finding("access to F&O", "ok", "F&O accepts the application.")
-
-    def _check_version(self) -> Finding:
-        try:
-            version = self._open.service.application_version()
-        except D365FOError as exc:
-            return Finding("application version", "warning", f"Not told: {exc.message}")
-        return Finding(
-            "application version", "ok", f"Application version {version}.", evidence={"version": version}
-        )
-
-    def _check_companies(self) -> Finding:
-        companies = self._open.environment.companies() or ()
-        wanted = self._open.config.companies
-        if wanted:
-            self._open.environment.wanted_companies("CustomerGroups")
-        message = f"{len(companies)} legal entities: {', '.join(companies) or 'not listed'}."
-        return Finding("companies", "ok", message, evidence={"companies": list(companies)})
-
-    def _check_metadata(self) -> Finding:
-        began = time.monotonic()
-        self._entities = self._open.entities()
-        seconds = time.monotonic() - began
-        slow = seconds > SLOW_METADATA_SECONDS
-        message = f"{len(self._entities)} entities, read in {seconds:.1f} s."
-        remedy = (
-            "The server builds its cache after a restart; narrow discovery by `entities`." if slow else ""
-        )
-        return Finding(
-            "metadata", "warning" if slow else "ok", message, remedy, {"entities": len(self._entities)}
-        )
-
-    def _check_rows(self) -> Finding:
-        name = "rows of the selected entities"
-        selected = [each for each in self._entities if each.selected_by_default]
-        troubles = {each.name: trouble for each in selected if (trouble := self._trouble_with(each))}
-        if troubles:
-            words = "; ".join(f"{entity}: {trouble}" for entity, trouble in troubles.items())
-            return Finding(name, "failed", words, evidence={"failed": sorted(troubles)})
-        return Finding(name, "ok", f"{len(selected)} selected entities can be read.")
-
-    def _trouble_with(self, entity: DataEntity) -> str:
-        plan = ReadPlan(entity, frozenset(each.name for each in entity.properties), bookmark={})
-        try:
-            self._open.first_row(plan)
-        except D365FOError as exc:
-            return str(exc)
-        return ""
+    def close(self) -> None:
+        if self.extractor_or_none is not None:
+            self.extractor_or_none.close()
 
 
-def _tried(name: str, step: Callable[[], Finding]) -> Finding:
+Step = Callable[[_Walk], Iterable[Finding]]
+
+# -- settings and the way to the environment -----------------------------------------------------------------
+
+
+def _settings(walk: _Walk) -> Iterator[Finding]:
     try:
-        return step()
+        config = walk.open()
+    except ConfigurationError as exc:
+        remedy = str(remedies.find("settings", "incomplete").step)
+        evidence = {"problems": list(exc.problems)}
+        yield Finding("settings", "failed", " ".join(exc.problems), remedy, evidence)
+        return
+    odd = [each for each in config.notices if ": kept " not in each]
+    kept = " ".join(each for each in config.notices if each not in odd)
+    seen: dict[str, Any] = {
+        "environment_url": config.environment_url,
+        "tenant_id": config.tenant_id,
+        "client_id": config.client_id,
+        "credential": config.credentials.kind,
+        "authority": config.authority,
+        "entities": list(config.entities),
+        "companies": list(config.companies),
+    }
+    message = f"Complete: {config.environment_url} with a {config.credentials.kind}. {kept}".strip()
+    yield Finding("settings", "ok", message, evidence=seen)
+    if odd:
+        yield Finding("settings", "warning", " ".join(odd), remedies.find("settings", "odd").step)
+
+
+def _host(walk: _Walk) -> Iterator[Finding]:
+    seconds = walk.extractor.session.reach()
+    route = route_to(walk.config.environment_url)
+    way = f" through the proxy {route.proxy}" if route.proxy else ""
+    trust = f", with the certificates of {route.ca_bundle}" if route.ca_bundle else ""
+    host = urlsplit(walk.config.environment_url).netloc
+    evidence = {
+        "host": host,
+        "seconds": round(seconds, 3),
+        "proxy": route.proxy,
+        "ca_bundle": route.ca_bundle,
+    }
+    yield Finding("host", "ok", f"{host} answers over TLS in {seconds:.1f} s{way}{trust}.", evidence=evidence)
+
+
+# -- signing in ----------------------------------------------------------------------------------------------
+
+
+def _entra(walk: _Walk) -> Iterator[Finding]:
+    """Ask for a token: what comes instead tells about this step or one of the next."""
+    began = walk.seconds()
+    try:
+        walk.extractor.session.authenticator.token()
+    except AuthenticationError as exc:
+        walk.refused = exc
+    walk.token_seconds = walk.seconds() - began
+    authority = walk.config.authority
+    evidence = {"authority": authority, "seconds": round(walk.token_seconds, 3)}
+    yield Finding("entra", "ok", f"Entra answers at {authority}.", evidence=evidence)
+
+
+_RAISED_NO_OBJECTION = {
+    "tenant": "Entra knows the tenant {config.tenant_id}.",
+    "application": "Entra knows the application {config.client_id} in this tenant.",
+    "credential": "Entra takes the {config.credentials.kind}.",
+    "resource": "Entra knows the environment: Microsoft Dynamics ERP is present and enabled.",
+}
+
+
+def _of_sign_in(step: str) -> Step:
+    def judge(walk: _Walk) -> Iterator[Finding]:
+        refused = walk.refused
+        if refused and step == remedies.step_of_refusal(refused.code, refused.kind):
+            code = {"aadsts": refused.code} if refused.code else {}
+            yield Finding(step, "failed", refused.message, refused.remedy or "", {**code, **refused.ids})
+        else:
+            yield Finding(step, "ok", _RAISED_NO_OBJECTION[step].format(config=walk.config))
+
+    return judge
+
+
+def _token(walk: _Walk) -> Iterator[Finding]:
+    claims = walk.extractor.session.authenticator.claims()
+    seen = {name: claims[name] for name in ("aud", "tid", "oid", "appid", "exp") if name in claims}
+    if not claims:
+        yield Finding(
+            "token", "warning", "The token cannot be decoded, so its audience and tenant are not known."
+        )
+        return
+    cause = remedies.cause_of_refusal(
+        401, claims, environment_url=walk.config.environment_url, tenant_id=walk.config.tenant_id
+    )
+    if cause == "unregistered":  # nothing in the token itself speaks against it
+        yield Finding("token", "ok", "Its audience, tenant and object id fit the environment.", evidence=seen)
+        return
+    remedy = remedies.find("refusal", cause)
+    yield Finding("token", "failed", remedy.cause, remedies.next_step(remedy), seen)
+
+
+# -- F&O -----------------------------------------------------------------------------------------------------
+
+
+def _access(walk: _Walk) -> Iterator[Finding]:
+    try:
+        walk.extractor.service.service_document()
+    except AccessDeniedError:
+        raise
+    except ServiceError as exc:
+        # Anything but a refusal shows that F&O knows the application; what is amiss comes up where it matters.
+        yield Finding("access", "ok", f"F&O accepts the application. (It answered {exc.status}.)")
+        return
+    yield Finding("access", "ok", "F&O accepts the application.")
+
+
+def _version(walk: _Walk) -> Iterator[Finding]:
+    try:
+        version = walk.extractor.service.application_version()
+    except ServiceError as exc:
+        remedy = remedies.find("entities", "version")
+        yield Finding("version", "warning", _curt(exc), remedies.next_step(remedy), dict(exc.ids))
+        return
+    yield Finding("version", "ok", f"Application version {version}.", evidence={"version": version})
+
+
+def _companies(walk: _Walk) -> Iterator[Finding]:
+    environment = walk.extractor.environment
+    visible = environment.companies()
+    wanted = environment.wanted_companies("CustomerGroups")
+    if visible is None:
+        unlisted = remedies.find("companies", "unlisted")
+        yield Finding("companies", "warning", unlisted.cause, remedies.next_step(unlisted))
+        return
+    if not visible:
+        none = remedies.find("companies", "none")
+        yield Finding("companies", "warning", none.cause, remedies.next_step(none), {"visible": []})
+        return
+    default = environment.default_company()
+    own = f"its default is {default}" if default else "its default shows in no row"
+    read = f" Of these are read: {_listed(wanted)}." if wanted else ""
+    message = f"The service user sees {len(visible)}: {_listed(visible)}; {own}.{read}"
+    evidence = {"visible": list(visible), "default": default, "configured": list(wanted)}
+    yield Finding("companies", "ok", message, evidence=evidence)
+    if empty := _without_rows(walk, wanted or visible[:MOST_COMPANIES]):
+        verdict: Verdict = "failed" if wanted else "warning"
+        remedy = remedies.find("companies", "out-of-sight" if wanted else "without-rows")
+        message = f"No row came of {_listed(empty)}, from entities of which a company in use has some."
+        step = remedies.next_step(remedy)
+        yield Finding("companies", verdict, message, step, {"without_rows": list(empty)})
+
+
+def _without_rows(walk: _Walk, companies: Iterable[str]) -> tuple[str, ...]:
+    """Return the legal entities that are listed, but of which no row comes: F&O says nothing of that."""
+    looked = [each for each in companies if each != _TEMPLATE_COMPANY]
+    with ThreadPoolExecutor(walk.config.max_parallel_requests) as beside:
+        shown = beside.map(walk.extractor.environment.shows_rows, looked)
+        return tuple(company for company, is_shown in zip(looked, shown, strict=True) if not is_shown)
+
+
+# -- entities ------------------------------------------------------------------------------------------------
+
+
+def _metadata(walk: _Walk) -> Iterator[Finding]:
+    began = walk.seconds()
+    try:
+        walk.entities = walk.extractor.entities()
+    except ConfigurationError as exc:
+        walk.unfit = exc
+    seconds = walk.seconds() - began
+    model = walk.extractor.model
+    readable = len(walk.entities) if walk.unfit is None else len(model.entity_sets)
+    evidence = {"offered": len(model.offered), "readable": readable, "seconds": round(seconds, 1)}
+    slow = " The server builds its cache after a restart." if seconds > SLOW_METADATA_SECONDS else ""
+    message = f"{len(model.offered)} entity sets, read in {seconds:.1f} s.{slow}"
+    yield Finding("metadata", "ok", message, evidence=evidence)
+    if model.left_out:
+        reasons = "; ".join(f"{name}: {why}" for name, why in list(model.left_out.items())[:_SHOWN])
+        yield Finding(
+            "metadata", "warning", f"Left out: {reasons}.", evidence={"left_out": list(model.left_out)}
+        )
+
+
+def _entities(walk: _Walk) -> Iterator[Finding]:
+    if walk.unfit is not None:
+        unknown = remedies.find("entities", "unknown")
+        yield Finding("entities", "failed", " ".join(walk.unfit.problems), unknown.step)
+        return
+    if not walk.selected:
+        none = remedies.find("entities", "none-selected")
+        yield Finding("entities", "warning", none.cause, none.step)
+        return
+    methods = Counter(each.method for each in walk.selected)
+    how = ", ".join(f"{count} by {method}" for method, count in sorted(methods.items()))
+    evidence = {"selected": len(walk.selected), "methods": dict(methods)}
+    yield Finding("entities", "ok", f"{len(walk.selected)} selected: {how}.", evidence=evidence)
+
+
+def _rows(walk: _Walk) -> Iterator[Finding]:
+    selected = walk.selected
+    if not selected:
+        yield Finding("rows", "not-checked", "Not checked, because no entity is selected.")
+        return
+    with ThreadPoolExecutor(walk.config.max_parallel_requests) as beside:
+        yield from beside.map(lambda each: _one_row(walk, each), selected[:MOST_ENTITIES])
+    if (left := len(selected) - MOST_ENTITIES) > 0:
+        message = f"{left} more entities: not checked, because a check reads little."
+        yield Finding("rows", "not-checked", message, evidence={"entities": left})
+
+
+def _one_row(walk: _Walk, entity: DataEntity) -> Finding:
+    plan = ReadPlan(entity, frozenset(each.name for each in entity.properties), bookmark={})
+    began = walk.seconds()
+    try:
+        row = walk.extractor.first_row(plan)
     except D365FOError as exc:
-        return Finding(name, "failed", exc.message, exc.remedy or "", {**exc.ids})
+        filter_text = walk.config.options_for(entity.name).filter or ""
+        message = f"{entity.name}: {_without_values(_curt(exc), filter_text)}"
+        return Finding("rows", "failed", message, exc.remedy or "", {"entity": entity.name, **exc.ids})
+    seconds = walk.seconds() - began
+    came = "a row came" if row else "there is no row"
+    evidence = {
+        "entity": entity.name,
+        "rows": int(row is not None),
+        "columns": len(entity.properties),
+        "method": entity.method,
+        "seconds": round(seconds, 3),
+    }
+    return Finding(
+        "rows", "ok", f"{entity.name}: {came} in {seconds:.1f} s; method {entity.method}.", evidence=evidence
+    )
+
+
+# -- pace and change store -----------------------------------------------------------------------------------
+
+
+def _throttling(walk: _Walk) -> Iterator[Finding]:
+    pace = walk.extractor.session.pace
+    sent, throttled = sum(walk.answers.values()), walk.answers[429]
+    evidence = {
+        "requests": sent,
+        "throttled": throttled,
+        "waited_seconds": round(pace.waited_seconds, 1),
+        "parallel_allowed": pace.allowed,
+    }
+    if not throttled:
+        message = f"None of {sent} requests was throttled; up to {pace.allowed} may be in flight."
+        yield Finding("throttling", "ok", message, evidence=evidence)
+        return
+    remedy = remedies.find("answer", "throttled")
+    message = f"{throttled} of {sent} requests were throttled; {pace.waited_seconds:.0f} s were waited."
+    yield Finding("throttling", "warning", message, remedies.next_step(remedy), evidence)
+
+
+def _change_store(walk: _Walk) -> Iterator[Finding]:
+    location = walk.config.change_store
+    if location is None:
+        message = "Not checked, because change_store is not set; without it there are no sweeps."
+        yield Finding("change-store", "not-checked", message)
+        return
+    try_out(location)
+    yield Finding("change-store", "ok", "The change store can be written and read.")
+
+
+_STEPS: tuple[tuple[str, Step], ...] = (
+    ("settings", _settings),
+    ("host", _host),
+    ("entra", _entra),
+    *((step, _of_sign_in(step)) for step in remedies.SIGN_IN_STEPS),
+    ("token", _token),
+    ("access", _access),
+    ("version", _version),
+    ("companies", _companies),
+    ("metadata", _metadata),
+    ("entities", _entities),
+    ("rows", _rows),
+    ("throttling", _throttling),
+    ("change-store", _change_store),
+)
+CHECKS = tuple(name for name, _ in _STEPS)
+"""Names of the checks in their order."""
+
+# -- words ---------------------------------------------------------------------------------------------------
+
+
+def _curt(exc: D365FOError) -> str:
+    """Return an error's message without the query, and without what F&O says of a row."""
+    if isinstance(exc, UnreadablePageError):
+        return f"F&O answered {exc.status}: it fails to read its first row."
+    return exc.message.partition(" The query was:")[0]
+
+
+def _without_values(message: str, filter_text: str) -> str:
+    """Take the values of the user's own filter out of a message that quotes it."""
+    for value in sorted(set(re.findall(r"'([^']+)'|\b(\d[\d.:TZ-]*)\b", filter_text)), reverse=True):
+        for each in filter(None, value):
+            message = message.replace(each, "...")
+    return message
+
+
+def _listed(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return ", ".join(listed[:_SHOWN]) + more

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from datetime import datetime, timezone
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tap_d365fo import remedies
 from tap_d365fo.edm.model import DATA_AREA_ID, Property
@@ -133,10 +131,16 @@ class Environment:
         if visible is not None and company not in visible:
             return False
         if company not in self._in_sight:
-            counts = [self._count(name, company) for name in (entity_set, *_PROBES)]
-            answered = [each for each in counts if each is not None]
-            self._in_sight[company] = any(answered) or len(answered) < 2  # noqa: PLR2004  its own count tells nothing alone
+            self._in_sight[company] = self._has_rows(company, (entity_set, *_PROBES))
         return self._in_sight[company]
+
+    def _has_rows(self, company: str, entity_sets: tuple[str, ...]) -> bool:
+        answered = 0
+        for count in (self._count(name, company) for name in entity_sets):
+            if count:
+                return True
+            answered += count is not None
+        return answered < 2  # noqa: PLR2004  the first entity's own count tells nothing alone
 
     def _count(self, entity_set: str, company: str) -> int | None:
         query = Query(entity_set, filter=Segment(company=company).filter(()))
@@ -164,13 +168,30 @@ class Environment:
         only such query of ours.
         """
         for entity_set in _PROBES:
-            url = f"{self.config.service_root}/{entity_set}?$select={DATA_AREA_ID}&$top=1"
-            request = Request("GET", url, what="looking for the default company")
-            with contextlib.suppress(AccessDeniedError, EntitySetNotFoundError, QueryRejectedError):
-                rows = self.session.send(partial(_same, request), read_json).get("value")
-                if rows:
-                    return str(rows[0][DATA_AREA_ID]).lower()
+            row = self._any_row(
+                f"{entity_set}?$select={DATA_AREA_ID}&$top=1", "looking for the default company"
+            )
+            if row:
+                return str(row[DATA_AREA_ID]).lower()
         return None
+
+    def shows_rows(self, company: str) -> bool:
+        """Say whether a row of a legal entity comes from anywhere likely; counts may tell of rows that do not."""
+        for entity_set in _PROBES:
+            query = Query(entity_set, filter=Segment(company=company).filter(()), top=1)
+            if self._any_row(query.url("").lstrip("/"), f"looking for a row of {company}"):
+                return True
+        return False
+
+    def _any_row(self, resource: str, what: str) -> dict[str, Any] | None:
+        def request() -> Request:
+            return Request("GET", f"{self.config.service_root}/{resource}", what=what)
+
+        try:
+            rows = self.session.send(request, read_json).get("value")
+        except (AccessDeniedError, EntitySetNotFoundError, QueryRejectedError, UnreadablePageError):
+            return None
+        return rows[0] if isinstance(rows, list) and rows else None
 
     def server_now(self) -> datetime:
         """Return the server's clock as its first answer of this run showed it; our own where it shows none."""

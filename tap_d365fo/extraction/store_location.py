@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import random
+import secrets
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -121,6 +122,25 @@ def locate(location: str, stream: str, *, clock: Clock, rng: random.Random) -> I
             yield _fetched(remote, path, Path(copies) / name, lock)
         finally:
             lock.release()
+
+
+def try_out(location: str) -> None:
+    """Write, read and remove a small file where stores lie; raises ChangeStoreError where that fails."""
+    name, words = f"check-{secrets.token_hex(8)}", b"tap-d365fo was here to check that it can write.\n"
+    folder = _local_folder(location)
+    if folder is not None:
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / name
+            path.write_bytes(words)
+            path.unlink()
+        return
+    remote, path_there = _remote(location, name)
+    with _reaching(f"Writing to the change store at {location}"):
+        remote.pipe_file(path_there, words)
+        remote.invalidate_cache()
+        remote.cat_file(path_there)
+        remote.rm_file(path_there)
 
 
 def _local_folder(location: str) -> Path | None:

@@ -1,12 +1,16 @@
-"""The people's door says what is wrong, and what can be extracted."""
+"""`d365fo check` and `tap-d365fo --test` show what the diagnosis finds, for people and for machines."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from tap_d365fo.cli import main
+from tap_d365fo.extraction.diagnosis import CHECKS
 
 
 @pytest.fixture
@@ -23,48 +27,132 @@ def d365fo(sandbox, tmp_path, capsys):
     return run
 
 
-def test_all_is_well(d365fo):
+def test_a_line_for_each_check_and_exit_code_0_when_all_is_well(d365fo):
     code, out = d365fo("check")
 
     assert code == 0
-    assert out.count("[ok  ]") == 7
+    assert [line.split()[0] for line in out.splitlines()] == ["[ok"] * (len(CHECKS) - 1) + ["[-"]
+    assert [line[7:].split()[0] for line in out.splitlines()] == list(CHECKS)
 
 
-@pytest.mark.parametrize(
-    ("switches", "changes", "check", "words"),
-    [
-        ({}, {"client_secret": "wrong"}, "sign-in to Entra", "AADSTS7000215"),
-        ({"setup": "unregistered"}, {}, "access to F&O", "Microsoft Entra ID applications"),
-        ({}, {"companies": ["nosuch"]}, "companies", "nosuch"),
-        ({}, {"page_size": 0}, "settings", "page_size"),
-    ],
-)
-def test_the_first_trouble_is_said_with_its_next_step(sandbox, d365fo, switches, changes, check, words):
-    sandbox.switches.update(switches)
+def test_the_first_trouble_has_its_next_step_below_it_and_exit_code_1(d365fo, sandbox):
+    sandbox.switches["setup"] = "unregistered"
 
-    code, out = d365fo("check", "--json", **changes)
+    code, out = d365fo("check")
 
-    findings = json.loads(out)
-    (failed,) = [each for each in findings if each["verdict"] == "failed"]
+    lines = out.splitlines()
+    trouble = next(number for number, line in enumerate(lines) if line.startswith("[FAIL] access"))
     assert code == 1
-    assert failed["check"] == check
-    assert words in failed["message"] + failed["remedy"]
-    after = findings[findings.index(failed) + 1 :]
-    assert {each["verdict"] for each in after} == {"not-checked"}
+    assert lines[trouble + 1].strip().startswith("Next: The token was issued")
+    assert all(line.endswith("Not checked, because access failed.") for line in lines[trouble + 2 :])
+
+
+def test_machines_get_a_list_of_findings(d365fo, sandbox):
+    code, out = d365fo("check", "--json", companies=["nosuch"])
+
+    found = json.loads(out)
+    assert code == 1
+    assert all(list(each) == ["check", "verdict", "message", "remedy", "evidence"] for each in found)
+    assert [each["check"] for each in found if each["verdict"] == "failed"] == ["companies"]
     assert sandbox.client_secret not in out
 
 
-def test_entities_are_listed_with_method_and_reason(d365fo):
-    code, out = d365fo("entities", "--json", entities=[])
+def test_a_ticket_gets_a_table(d365fo):
+    code, out = d365fo("check", "--markdown", client_secret="wrong-secret|value")
 
-    by_name = {each["entity_set"]: each for each in json.loads(out)}
-    assert code == 0
-    assert by_name["CustTransBiEntities"]["method"] == "timestamp"
-    assert by_name["CustomersV3"]["keys"] == ["dataAreaId", "CustomerAccount"]
-    assert all(each["why"] for each in by_name.values())
+    lines = out.splitlines()
+    assert code == 1
+    assert lines[:2] == ["| check | verdict | found | next step |", "|---|---|---|---|"]
+    assert len(lines) == 2 + len(CHECKS)
+    assert all(line.replace("\\|", "").count("|") == 5 for line in lines)
+    assert "wrong-secret" not in out
 
 
-def test_entities_can_be_searched(d365fo):
-    _, out = d365fo("entities", "--json", "--company-scoped", "Customer*", entities=[])
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "\xff"])
+def test_a_file_that_holds_no_settings_is_the_first_finding(tmp_path, capsys, text):
+    path = tmp_path / "config.json"
+    path.write_text(text, encoding="latin-1")
 
-    assert {each["entity_set"] for each in json.loads(out)} >= {"CustomersV3", "CustomerGroups"}
+    with pytest.raises(SystemExit) as ended:
+        main(["check", "--config", str(path)])
+
+    out = capsys.readouterr().out
+    assert ended.value.code == 1
+    assert out.startswith("[FAIL] settings     The file")
+
+
+def test_settings_can_come_from_the_environment(sandbox, monkeypatch, capsys):
+    for name, value in sandbox.config(entities="MainAccounts,CustomersV3").items():
+        monkeypatch.setenv(f"TAP_D365FO_{name.upper()}", value)
+
+    with pytest.raises(SystemExit) as ended:
+        main(["check", "--config", "ENV"])
+
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.count("[ok  ] rows") == 2
+
+
+@pytest.mark.parametrize("verb", ["check", "entities", "sandbox"])
+def test_each_verb_says_what_it_is_for(verb, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "--help"])
+
+    assert ended.value.code == 0
+    assert "usage: d365fo" in capsys.readouterr().out
+
+
+def tap_test(sandbox, tmp_path, *arguments: str, **changes) -> subprocess.CompletedProcess[str]:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**sandbox.config(entities=["CustomersV3", "MainAccounts"]), **changes}))
+    tap = Path(sys.executable).with_name("tap-d365fo")
+    return subprocess.run(
+        [str(tap), "--config", str(path), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"REQUESTS_CA_BUNDLE": sandbox.ca_file, "PATH": "", "HOME": str(tmp_path)},
+    )
+
+
+def test_the_tap_tests_with_the_same_findings_and_one_record_of_each_stream(sandbox, tmp_path):
+    done = tap_test(sandbox, tmp_path, "--test")
+
+    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stderr
+    for check in CHECKS[:-1]:
+        assert f"[ok  ] {check}" in done.stderr
+    assert [each["stream"] for each in messages if each["type"] == "RECORD"] == [
+        "CustomersV3",
+        "MainAccounts",
+    ]
+
+
+def test_the_tap_ends_with_1_where_a_check_fails_and_writes_nothing_to_stdout(sandbox, tmp_path):
+    done = tap_test(sandbox, tmp_path, "--test", client_secret="wrong-secret")
+
+    assert done.returncode == 1
+    assert "[FAIL] credential" in done.stderr
+    assert done.stdout == ""
+
+
+def test_the_tap_finds_settings_that_are_missing(sandbox, tmp_path):
+    done = tap_test(sandbox, tmp_path, "--test", tenant_id="", client_secret=None)
+
+    assert done.returncode == 1
+    assert "[FAIL] settings     tenant_id is missing" in done.stderr
+
+
+def test_the_tap_tests_a_set_up_in_which_nothing_is_selected_yet(sandbox, tmp_path):
+    done = tap_test(sandbox, tmp_path, "--test", entities=[])
+
+    assert done.returncode == 0
+    assert "[warn] entities" in done.stderr
+    assert done.stdout == ""
+
+
+def test_schemas_alone_are_tested_as_before(sandbox, tmp_path):
+    done = tap_test(sandbox, tmp_path, "--test=schema")
+
+    assert done.returncode == 0
+    assert {json.loads(line)["type"] for line in done.stdout.splitlines()} == {"SCHEMA"}
+    assert "[ok" not in done.stderr
