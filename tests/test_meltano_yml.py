@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -50,6 +51,15 @@ def test_every_selected_stream_is_among_the_entities():
     streams = {rule.partition(".")[0] for rule in EXTRACTOR["select"]}
 
     assert streams == set(EXTRACTOR["config"]["entities"])
+
+
+def test_loaders_are_pinned_as_the_targets_that_were_tried():
+    sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+    from targets import TARGETS
+
+    tried = {" ".join(each.packages) for each in TARGETS}
+
+    assert {each["pip_url"] for each in PROJECT["plugins"]["loaders"]} <= tried
 
 
 HUB = yaml.safe_load((Path(__file__).parent.parent / "docs/hub/tap-d365fo.yml").read_text(encoding="utf-8"))
