@@ -19,6 +19,7 @@ from weather import STREAMS, WAIT, Case
 
 from tap_d365fo.sandbox import entities
 from tap_d365fo.sandbox.dataset import Dataset
+from tap_d365fo.sandbox.faults import Fault
 from tap_d365fo.sandbox.server import Sandbox
 
 ON_ITS_WAY_S = 0.25
@@ -63,6 +64,10 @@ def fast_sandbox(dataset: Dataset, case: Case) -> Sandbox:
     """Return a sandbox whose clock runs as fast as the tap's."""
     switches = {"companies.hidden": "", **case.switches}
     box = Sandbox(dataset, faults=case.faults, switches=switches, seed=case.seed)
+    for stream, place in case.poison:
+        row = dataset.rows(stream)[place]
+        key = [str(row[name]) for name in dataset.table(stream).definition.key]
+        box.faults.add(Fault("error-500-poisoned-row", path=rf"^/data/{stream}\b", key=key))
     began, epoch = time.monotonic(), datetime.now(timezone.utc)
     box.clock = lambda: epoch + timedelta(seconds=(time.monotonic() - began) * TIMES)
     return box
@@ -97,7 +102,7 @@ def _compare(verdict: Verdict, outcome: Outcome, box: Sandbox) -> None:
         verdict.doubled += sum((got - wanted).values())
         if stream not in excused:
             verdict.lost += sum((wanted - got).values())
-    poisoned = {stream for stream, _ in case.missing}
+    poisoned = {stream for stream, _ in (*case.missing, *case.poison)}
     for stream in poisoned:
         wanted, got = truth(case, outcome, box, stream), Counter(canonical(outcome.records(stream)))
         verdict.lost += sum((wanted - got).values())
@@ -108,6 +113,8 @@ def truth(case: Case, outcome: Outcome, box: Sandbox, stream: str) -> Counter[st
     schemas = outcome.of("SCHEMA", stream)
     schema = schemas[0] if schemas else _schema_of(stream)
     rows = expected(box.truth(stream), schema["schema"], schema["key_properties"])
+    unreadable = {place % len(rows) for each, place in case.poison if each == stream}
+    rows = [row for place, row in enumerate(rows) if place not in unreadable]
     gone = {name for each, name in case.dropped if each == stream}
     rows = [{name: value for name, value in row.items() if name not in gone} for row in rows]
     texts = [text for each, text in case.missing if each == stream]
@@ -128,7 +135,8 @@ def _judge_end(verdict: Verdict, outcome: Outcome, lines: list[str], token_reque
     if error is None and (verdict.lost or verdict.doubled):
         verdict.lies.append("it ended well without every row")
     text = f"{error} {' '.join(lines)}"
-    verdict.lies += [f"{word!r} is not said" for word in case.says if word not in text]
+    words = [*case.says, *(_last_of_key(stream, place) for stream, place in case.poison)]
+    verdict.lies += [f"{word!r} is not said" for word in words if word not in text]
     verdict.lies += [
         f"{stream} is not named"
         for stream in case.failing
@@ -140,6 +148,11 @@ def _judge_end(verdict: Verdict, outcome: Outcome, lines: list[str], token_reque
         verdict.lies.append(f"it took {verdict.seconds:.0f} s")
     if "Traceback" in text:
         verdict.lies.append(f"a traceback: {text[text.index('Traceback') :][:1500]}")
+
+
+def _last_of_key(stream: str, place: int) -> str:
+    dataset, _ = environment()
+    return str(dataset.rows(stream)[place][dataset.table(stream).definition.key[-1]])
 
 
 def _judge_state(

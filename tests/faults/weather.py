@@ -41,6 +41,8 @@ class Case:
     """Streams that cannot be read whole; with `ends` = `fails` none means that all may fail."""
     missing: tuple[tuple[str, str], ...] = ()
     """(stream, text of a row) of rows that nobody can read."""
+    poison: tuple[tuple[str, int], ...] = ()
+    """(stream, place) of rows that nobody can read, by their place in the dataset."""
     dropped: tuple[tuple[str, str], ...] = ()
     """(stream, property) that is gone."""
     switches: Mapping[str, Any] = field(default_factory=dict)
@@ -123,6 +125,7 @@ def alone() -> Iterator[Case]:
         failing=(),
         settings={"entity_options": {"CustomersV3": {"skip_unreadable_rows": True}}},
     )
+    yield from _poisoned_elsewhere()
     yield _DROPPED
     yield Case("repeating-link", ("repeating-link:share=0.3",), "either", failing=LINKED)
     yield Case(
@@ -149,6 +152,24 @@ def alone() -> Iterator[Case]:
     )
     yield Case("short-tokens", switches={"entra.expires_in": 20})
     yield from _for_ever()
+
+
+def _poisoned_elsewhere() -> Iterator[Case]:
+    """The row that cannot be read in other places: first, last, several, under a link, in a stamped stream."""
+    for name, stream, *places in (
+        ("first", "CustomersV3", 0),
+        ("last", "CustomersV3", -1),
+        ("several", "CustomersV3", 3, 4, 30, 50),
+        ("by-link", "CustomerPostingSetups", 6),
+        ("first-by-link", "CustomerPostingSetups", 0),
+        ("last-by-link", "ShipmentLabelSettings", -1),
+        ("stamped", "CustTransBiEntities", 60),
+        ("numbered", "GeneralJournalAccountEntryBiEntities", 17, 18),
+    ):
+        poison = tuple((stream, place) for place in places)
+        yield Case(f"poisoned-row-{name}", ends="fails", failing=(stream,), poison=poison)
+        skip = {"entity_options": {stream: {"skip_unreadable_rows": True}}}
+        yield Case(f"poisoned-row-{name}-skipped", poison=poison, settings=skip)
 
 
 def _for_ever() -> Iterator[Case]:
