@@ -800,6 +800,24 @@ def test_a_newer_store_is_not_overwritten(memory, is_first):
     assert remembers(URL, meanwhile[0], rows_of(4))
 
 
+def test_a_store_that_was_lost_and_made_anew_meanwhile_is_not_overwritten(memory):
+    given = run(URL, None, put=rows_of(3))
+    meanwhile = []
+
+    def overtaken_run() -> None:
+        with opened(URL, given) as store, store.begin() as draft:
+            memory.rm_file(f"{_REMOTE}.lock")
+            memory.rm_file(_REMOTE)
+            meanwhile.append(run(URL, None, put=rows_of(3)))
+            draft.remember("usmf", rows_of(5))
+            draft.commit({})
+
+    with pytest.raises(ChangeStoreError, match="changed by another run"):
+        overtaken_run()
+
+    assert remembers(URL, meanwhile[0], rows_of(3))
+
+
 def test_a_store_that_was_removed_meanwhile_is_put(memory):
     first = run(URL, None, put=rows_of(3))
 
@@ -1046,6 +1064,19 @@ def test_what_was_told_before_a_listing_was_begun_anew_is_told_to_be_gone(tmp_pa
 
     with opened(tmp_path, first) as store, store.begin() as draft:
         assert list(draft.told("usmf")) == [b"early"]
+
+
+@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "state never saved"])
+@pytest.mark.parametrize("verb", ["remember", "forget"])
+def test_a_row_that_returns_to_its_hash_is_told_again_where_another_was_told(tmp_path, verb, is_killed):
+    first = run(tmp_path, None, put=[(b"moved", OLD), (b"kept", OLD)])
+    with opened(tmp_path, first) as store, store.begin(prints_return=True) as draft:
+        getattr(draft, verb)("usmf", [(b"moved", NEW)] if verb == "remember" else [b"moved"])
+        if not is_killed:
+            draft.commit({})
+
+    with opened(tmp_path, first) as store, store.begin(prints_return=True) as draft:
+        assert draft.compare("usmf", [(b"kept", OLD), (b"moved", OLD)]) == [1]
 
 
 def test_an_announcement_that_was_cut_off_spoils_no_other(tmp_path):
