@@ -198,10 +198,10 @@ class TapD365FO(Tap):
         from tap_d365fo.extraction.diagnosis import diagnose
 
         if value == "all":
-            given = ctx.params["config"]
+            given = ctx.params.get("config")
             tap = cls(
-                config=given.config,
-                parse_env_config=given.parse_env,
+                config=given and given.config,
+                parse_env_config=bool(given and given.parse_env),
                 validate_config=False,
                 setup_mapper=False,
             )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from tap_d365fo.edm.csdl import read_model
 from tap_d365fo.edm.model import EdmModel
-from tap_d365fo.errors import D365FOError
+from tap_d365fo.errors import D365FOError, ServiceError
 from tap_d365fo.extraction.discovery import discover, wanted_sets
 from tap_d365fo.extraction.environment import Environment
 from tap_d365fo.extraction.names import PublicName, public_names, with_label_texts
@@ -23,8 +25,11 @@ from tap_d365fo.transport.service import ODataService
 from tap_d365fo.transport.session import ODataSession, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from tap_d365fo.config import Config
     from tap_d365fo.extraction.entity import DataEntity
+    from tap_d365fo.extraction.kept import KeptDocuments
     from tap_d365fo.transport.clock import Clock
 
 __all__ = ["Extractor", "ReadPlan", "Reading"]
@@ -55,27 +60,70 @@ class Extractor:
         self.model = EdmModel()
         """What `entities` read last."""
 
-    def entities(self) -> list[DataEntity]:
-        """Read what the environment offers, narrowed to the setting `entities`."""
+    def entities(
+        self, *, also_named: Sequence[str] = (), kept: KeptDocuments | None = None
+    ) -> list[DataEntity]:
+        """Read what the environment offers, narrowed to the setting `entities`.
+
+        Label texts are looked up for that setting, and for what else is named. With `kept`, documents that
+        were read lately are not asked for again.
+        """
+        named = (*self.config.entities, *also_named)
         # Two answers that take their time; the names are wanted when the first byte of metadata is read.
         with ThreadPoolExecutor(1, "names") as beside:
-            asked = beside.submit(self._names)
-            self.model = self.service.metadata(
-                lambda chunks: read_model(chunks, wanted=wanted_sets(self.config, asked.result()))
-            )
+            asked = beside.submit(self._names, named, kept)
+
+            def read(chunks: Iterable[bytes]) -> EdmModel:
+                return read_model(chunks, wanted=wanted_sets(self.config, asked.result()))
+
+            if kept is None:
+                self.model = self.service.metadata(read)
+            else:
+                self.model = read([kept.get("metadata.xml", lambda: self.service.metadata(b"".join))])
             return discover(self.model, self.config, names=asked.result())
 
-    def _names(self) -> dict[str, PublicName]:
+    def _names(self, named: Sequence[str], kept: KeptDocuments | None) -> dict[str, PublicName]:
         """Return what the metadata service knows of entities beyond `$metadata`; nothing where it is silent."""
+
+        def fetch() -> bytes:
+            what = "reading the names of entities"
+            rows = self.service.get_json(DATA_ENTITIES, what=what, budget=NAMES_SECONDS)["value"]
+            return json.dumps([each for each in rows if isinstance(each, dict)]).encode()
+
         try:
-            listed = self.service.get_json(
-                DATA_ENTITIES, what="reading the names of entities", budget=NAMES_SECONDS
-            )
-            names = public_names(each for each in listed["value"] if isinstance(each, dict))
-        except (D365FOError, LookupError, TypeError) as exc:
+            names = public_names(json.loads(kept.get("names.json", fetch) if kept else fetch()))
+        except (D365FOError, LookupError, TypeError, ValueError) as exc:
             logger.info("AOT names and categories of entities are not known: %s", exc)
             return {}
-        return with_label_texts(names, self.config.entities, self.label_text)
+        return with_label_texts(names, named, self.label_text)
+
+    def with_labels(self, entities: Iterable[DataEntity]) -> list[DataEntity]:
+        """Return the entities with the texts of their labels; each is a request of its own."""
+
+        def labelled(entity: DataEntity) -> DataEntity:
+            is_id = (entity.label or "").startswith("@")
+            return (
+                replace(entity, label=self.label_text(entity.label or "") or entity.label)
+                if is_id
+                else entity
+            )
+
+        with ThreadPoolExecutor(self.config.max_parallel_requests) as beside:
+            return list(beside.map(labelled, entities))
+
+    def counts(self, entities: Sequence[DataEntity]) -> list[int | None]:
+        """Return how many rows each entity has in all companies, None where the environment does not say."""
+
+        def count(entity: DataEntity) -> int | None:
+            url = Query(entity.name).count_url(self.config.service_root)
+            try:
+                return self.service.count(url, what=f"counting {entity.name}")
+            except ServiceError as exc:
+                logger.warning("%s", exc)
+                return None
+
+        with ThreadPoolExecutor(self.config.max_parallel_requests) as beside:
+            return list(beside.map(count, entities))
 
     def label_text(self, label: str) -> str | None:
         """Return the text of a label in English, None where the environment does not tell it."""
