@@ -39,6 +39,7 @@ from tap_d365fo.transport.answers import (
     unreadable,
 )
 from tap_d365fo.transport.auth import BearerToken, EntraAuthenticator
+from tap_d365fo.transport.body import read_body
 from tap_d365fo.transport.clock import Clock, SystemClock
 from tap_d365fo.transport.http import as_it_is, new_session
 from tap_d365fo.transport.pace import HeldTooLong, Pace
@@ -58,9 +59,6 @@ Sign = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 """Puts a token on a request, or nothing."""
 
 CONNECT_SECONDS = 30.0
-READ_BYTES = 1024 * 1024
-LARGEST_BODY = 1024 * 1024 * 1024
-"""A page aims at 16 MiB and metadata has about 50: a body beyond this is no answer."""
 WAIT_WORTH_A_WORD = 5.0
 FEWEST_TRIES = 3
 """Tries that a request gets even where others have found for a whole budget that nothing answers."""
@@ -283,7 +281,10 @@ class ODataSession:
             stream=True,
         )
         with response:
-            body = self._body(response, deadline=began + 2 * seconds)
+            deadline = began + 2 * seconds
+            body = read_body(
+                response.raw, seconds_left=lambda: deadline - self.clock.monotonic(), look=self._look
+            )
         answer = Answer(
             status=response.status_code,
             headers=response.headers,
@@ -297,23 +298,9 @@ class ODataSession:
         self._account(request, answer)
         return answer
 
-    def _body(self, response: requests.Response, *, deadline: float) -> bytes:
-        """Read a body whole; urllib3 tells one that was cut off.
-
-        `read1` returns with what is there, so that a server that sends a byte now and then is noticed.
-        """
-        parts = []
-        size = 0
-        while part := response.raw.read1(READ_BYTES, decode_content=True):
-            parts.append(part)
-            size += len(part)
-            if size > LARGEST_BODY:
-                raise requests.ConnectionError(f"the answer is larger than {LARGEST_BODY} bytes")
-            if self.clock.monotonic() > deadline:
-                raise requests.Timeout("the answer kept dripping in")
-            if self.pace.stopped:
-                raise Interrupted("Stopped while reading an answer.")
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+    def _look(self) -> None:
+        if self.pace.stopped:
+            raise Interrupted("Stopped while reading an answer.")
 
     def _account(self, request: Request, answer: Answer) -> None:
         with self._lock:

@@ -47,6 +47,7 @@ from tap_d365fo.errors import (
     TransportError,
     UnreadablePageError,
 )
+from tap_d365fo.transport import body
 from tap_d365fo.transport import session as module
 from tap_d365fo.transport.pace import Pace
 from tap_d365fo.transport.session import Answer, Attempt, ODataSession, Request, Wait
@@ -410,7 +411,7 @@ def test_a_request_may_have_a_time_out_of_its_own(session, fno, clock):
 
 
 def test_an_answer_beyond_all_measure_is_none(session, fno, monkeypatch):
-    monkeypatch.setattr(module, "LARGEST_BODY", 1000)
+    monkeypatch.setattr(body, "LARGEST_BODY", 1000)
     fno.script(PATH, reply_json("x" * 100_000, is_gzip=True))
 
     error = fails(session(retry_budget_seconds=0), TransportError)
