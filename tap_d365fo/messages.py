@@ -52,7 +52,8 @@ class BytesWriter(SimpleSingerWriter):
         """Write a batch as records, byte for byte as the environment sent them."""
         head = b'{"type":"RECORD","stream":' + msgspec.json.encode(stream) + b',"record":{'
         tail = self.end_of_record(batch, tells_deletes=tells_deletes) + trailer(version)
-        self.write_lines(batch.block.lines(head, tail))
+        for lines in batch.block.lines(head, tail):
+            self.write_lines(lines)
 
     def end_of_record(self, batch: Batch, *, tells_deletes: bool) -> bytes:
         """Return what closes a record: in streams that tell deletes, a row that is there says so."""

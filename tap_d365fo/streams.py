@@ -203,7 +203,8 @@ class EntityStream(Stream):
     def _file_lines(self, batch: Batch) -> bytes:
         if self._is_plain():
             tells = self.replication_method == "LOG_BASED"
-            return batch.block.lines(b"{", self.tap.writer.end_of_record(batch, tells_deletes=tells) + b"\n")
+            end = self.tap.writer.end_of_record(batch, tells_deletes=tells) + b"\n"
+            return b"".join(batch.block.lines(b"{", end))
         return b"".join(_encode(row) + b"\n" for row in self._mapped(batch))
 
     def _write_file(self, batch_config: BatchConfig, lines: bytes) -> str:

@@ -58,8 +58,8 @@ class AirbyteWriter(BytesWriter):
         self._run(stream)
         head = b'{"type":"RECORD","record":{"stream":' + msgspec.json.encode(stream) + b',"data":{'
         tail = self.end_of_record(batch, tells_deletes=tells_deletes)
-        lines = batch.block.lines(head, tail + b',"emitted_at":%d}}\n' % protocol.now_ms())
-        self.write_lines(lines.replace(_MARK, _MARK_AIRBYTE) if batch.deleted else lines)
+        for lines in batch.block.lines(head, tail + b',"emitted_at":%d}}\n' % protocol.now_ms()):
+            self.write_lines(lines.replace(_MARK, _MARK_AIRBYTE) if batch.deleted else lines)
         self._rows += len(batch.block)
 
     def end_of_record(self, batch: Batch, *, tells_deletes: bool) -> bytes:

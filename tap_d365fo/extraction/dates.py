@@ -1,21 +1,83 @@
 """AX dates become plain dates and empty dates become null, in a page's bytes, before it is split.
 
 That is sound because inside a JSON string every quote is escaped: an unescaped `"name":"1900-01-01T...` can
-only be a property. The usual way finds the few forms that F&O sends by splitting at them; where a page holds
-any other form (counted, not assumed) the thorough way goes over every date-time.
+only be a property. The usual way splits the page at the few forms that F&O sends and looks at the property
+before each; where a page holds any other form (counted, not assumed) the thorough way goes over every
+date-time.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING
 
-_NOON = b'T12:00:00Z"'
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _EMPTY = b"1900-01-01"
-_EMPTY_INSTANT = b':"1900-01-01T00:00:00Z"'
 _EMPTY_TIMES = (b"00:00:00", b"12:00:00")
-_DATE_WITH_QUOTE = 11
+_PART = 128 * 1024
 _ANY_DATE = re.compile(rb'"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)[^"\\]*"')
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A way in which a date-time is sent, and what it becomes in the properties that want it."""
+
+    sent: bytes
+    becomes: bytes
+    between: bytes
+    """What stands between a property's name and the form, as far as it is the same each time."""
+    digits: int
+    """How many bytes follow on that, before the form."""
+
+
+_NOON = _Form(b'T12:00:00Z"', b'"', b'":"', 10)
+_EMPTY_NOON = _Form(b':"1900-01-01T12:00:00Z"', b":null", b'"', 0)
+_EMPTY_MIDNIGHT = _Form(b':"1900-01-01T00:00:00Z"', b":null", b'"', 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tails:
+    """How a piece of a page ends when a form follows that belongs to one of some properties.
+
+    The last bytes of a name are enough where no other property ends alike; else the name is looked for.
+    """
+
+    form: _Form
+    wanted: frozenset[bytes]
+    dates: frozenset[bytes]
+    """Those of the wanted that are calendar dates."""
+    length: int
+    """Bytes of the shortest of the names and its quote; 0 where names are looked for."""
+
+    def split(self, body: bytes) -> tuple[list[bytes], list[bytes]]:
+        """Return the pieces of a page between the places where the form stands, and how they end."""
+        parts = body.split(self.form.sent)
+        stop = -self.form.digits or None
+        last = parts.pop()
+        if self.length:
+            start = -self.length - len(self.form.between) - self.form.digits
+            tails = [part[start:stop] for part in parts]
+        else:
+            before = -len(self.form.between) - self.form.digits
+            tails = [part[max(part.rfind(b'"', 0, before), 0) : stop] for part in parts]
+        parts.append(last)
+        return parts, tails
+
+    def rewritten(self, body: bytes) -> tuple[bytes, int]:
+        """Return the page with the form replaced where it is wanted, and how often it was in a calendar date."""
+        parts, tails = self.split(body)
+        if not tails:
+            return body, 0
+        wanted, form, dates = self.wanted, self.form, self.dates
+        found = len(tails) if dates.issuperset(tails) else sum(tail in dates for tail in tails)
+        if wanted.issuperset(tails):
+            return form.becomes.join(parts), found
+        seams = [form.becomes if tail in wanted else form.sent for tail in tails]
+        return b"".join((*chain.from_iterable(zip(parts, seams, strict=False)), parts[-1])), found
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +88,26 @@ class DateRewriter:
     """Properties that are calendar dates."""
     nulls: frozenset[bytes]
     """Properties whose empty date becomes null: no keys."""
+    names: frozenset[bytes]
+    """All properties that a page may hold."""
+    _steps: tuple[_Tails, ...] = field(init=False, repr=False, compare=False)
+    """What is done, in order."""
+
+    def __post_init__(self) -> None:
+        steps = ((_EMPTY_NOON, self.nulls), (_EMPTY_MIDNIGHT, self.nulls), (_NOON, self.dates))
+        made = tuple(_tails(form, wanted, self) for form, wanted in steps if wanted)
+        object.__setattr__(self, "_steps", made)
 
     def usual(self, body: bytes) -> tuple[bytes, int]:
         """Rewrite the forms that F&O sends, and count the calendar dates among them."""
-        body, of_noon = self._at_noon(body)
-        body, of_empty = self._at_empty_instants(body) if self.nulls else (body, 0)
-        return body, of_noon + of_empty
+        dates = 0
+        written = []
+        for rewritten in _cut(body):
+            for tails in self._steps:
+                rewritten, found = tails.rewritten(rewritten)  # noqa: PLW2901  one step after another
+                dates += found
+            written.append(rewritten)
+        return b"".join(written), dates
 
     def is_done(self, body: bytes, *, found: int, rows: int) -> bool:
         """Say whether the usual way left nothing: each row had each date, and no empty date is left."""
@@ -41,42 +117,36 @@ class DateRewriter:
         """Rewrite every form, white space between tokens included."""
         return _ANY_DATE.sub(self._replaced, body)
 
-    def _at_noon(self, body: bytes) -> tuple[bytes, int]:
-        parts = body.split(_NOON)
-        found, dates, nulls = 0, self.dates, self.nulls
-        written: list[bytes] = []
-        for part in parts[:-1]:
-            start = len(part) - _DATE_WITH_QUOTE
-            name = (
-                part[part.rfind(b'"', 0, start - 2) + 1 : start - 2]
-                if part[start - 2 : start + 1] == b'":"'
-                else b""
-            )
-            is_date = name in dates
-            found += is_date
-            if name in nulls and part.endswith(_EMPTY):
-                written += (part[:start], b"null")
-            else:
-                written += (part, b'"' if is_date else _NOON)
-        return (b"".join((*written, parts[-1])), found) if written else (body, 0)
-
-    def _at_empty_instants(self, body: bytes) -> tuple[bytes, int]:
-        parts = body.split(_EMPTY_INSTANT)
-        found, nulls = 0, self.nulls
-        written: list[bytes] = []
-        for part in parts[:-1]:
-            name = part[part.rfind(b'"', 0, -1) + 1 : -1]
-            is_null = name in nulls
-            found += is_null and name in self.dates
-            written += (part, b":null" if is_null else _EMPTY_INSTANT)
-        return (b"".join((*written, parts[-1])), found) if written else (body, 0)
-
     def _replaced(self, match: re.Match[bytes]) -> bytes:
         name = _property_before(match.string, match.start())
         is_empty = match[1] == _EMPTY and (name in self.dates or match[2] in _EMPTY_TIMES)
         if is_empty and name in self.nulls:
             return b"null"
         return b'"' + match[1] + b'"' if name in self.dates else match[0]
+
+
+def _cut(body: bytes) -> Iterator[bytes]:
+    """Cut a page into parts that a processor's cache holds: half the time of going over it whole, measured.
+
+    Each is cut between two braces, be it between two records or in a text: no form holds any.
+    """
+    start = 0
+    while len(body) - start > _PART and (end := body.find(b"},{", start + _PART)) >= 0:
+        yield body[start : end + 2]
+        start = end + 2
+    yield body[start:]
+
+
+def _tails(form: _Form, wanted: frozenset[bytes], page: DateRewriter) -> _Tails:
+    length = 1 + min(map(len, wanted))
+    kinds = (wanted & page.dates, wanted - page.dates, page.names - wanted)
+    ends = [{(b'"' + name)[-length:] for name in kind} for kind in kinds]
+    if len(frozenset().union(*ends)) < sum(map(len, ends)):  # two kinds end alike: only whole names tell
+        length = 0
+    of_dates, of_others, _ = (
+        frozenset((b'"' + name)[-length:] + form.between for name in kind) for kind in kinds
+    )
+    return _Tails(form, of_dates | of_others, of_dates, length)
 
 
 def _property_before(body: bytes, position: int) -> bytes:

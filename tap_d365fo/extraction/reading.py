@@ -71,8 +71,8 @@ class Block(Protocol):
 
     def __len__(self) -> int: ...
 
-    def lines(self, prefix: bytes, suffix: bytes) -> bytes:
-        """Return each record between a prefix and a suffix, which hold the braces."""
+    def lines(self, prefix: bytes, suffix: bytes) -> Iterator[bytes]:
+        """Yield each record between a prefix and a suffix, which hold the braces; several at a time."""
         ...
 
     def records(self) -> list[dict[str, Any]]:

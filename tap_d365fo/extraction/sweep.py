@@ -70,10 +70,11 @@ class DeletedBlock:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def lines(self, prefix: bytes, suffix: bytes, *, mark: bytes = b"_sdc_deleted_at") -> bytes:
-        """Return a record of the key columns and the time of deletion for each key."""
+    def lines(self, prefix: bytes, suffix: bytes, *, mark: bytes = b"_sdc_deleted_at") -> Iterator[bytes]:
+        """Yield a record of the key columns and the time of deletion for each key."""
         end = b',"' + mark + b'":"' + self.deleted_at.encode() + b'"' + suffix
-        return b"".join(prefix + self._members(key) + end for key in self.keys)
+        for key in self.keys:
+            yield prefix + self._members(key) + end
 
     def records(self, *, mark: str = "_sdc_deleted_at") -> list[dict[str, Any]]:
         """Return the same as values."""

@@ -41,7 +41,7 @@ def _body(*rows, **dumps) -> bytes:
 
 
 def _lines(shape: RecordShape, body: bytes) -> list[dict]:
-    text = shape.block(body).lines(b"{", b"}\n").decode()
+    text = b"".join(shape.block(body).lines(b"{", b"}\n")).decode()
     return [json.loads(line, parse_float=Decimal) for line in text.split("\n")[:-1]]
 
 
@@ -83,9 +83,8 @@ def test_an_ax_date_is_its_day_whatever_its_hour(sent, day):
 def test_digits_reach_the_output_as_sent():
     body = _body({**ROW, "Amount": 1}).replace(b'"Amount":1', b'"Amount":12345678901234567890.123450')
 
-    assert b'"Amount":12345678901234567890.123450' in RecordShape(COLUMNS, KEY).block(body).lines(
-        b"{", b"}\n"
-    )
+    (lines,) = RecordShape(COLUMNS, KEY).block(body).lines(b"{", b"}\n")
+    assert b'"Amount":12345678901234567890.123450' in lines
 
 
 def test_numbers_sent_as_text_become_numbers():
@@ -205,3 +204,39 @@ def test_every_lane_gives_equal_records_for_hostile_text(rows, ascii_only, separ
     assert _lines(shape, surplus) == expected
     assert _lines(shape, as_text) == expected
     assert shape.block(raw).records() == expected
+
+
+def test_an_etag_that_does_not_come_first_is_cut_off_wherever_it_stands():
+    late = {name: ROW[name] for name in ("dataAreaId", "@odata.etag", "Notes")}
+    escaped = {"@odata.etag": 'a",b', "dataAreaId": "usmf", "Notes": "x"}
+    shape = RecordShape(COLUMNS, KEY)
+
+    for rows in ([ROW, late], [ROW] * 300 + [escaped, late]):
+        records = _lines(shape, _body(*rows))
+        assert [each["Notes"] for each in records] == [each["Notes"] for each in rows]
+        assert not any("@odata.etag" in each for each in records)
+
+
+@pytest.mark.parametrize("name", ["Day", "OtherDay", "yDay"])
+def test_a_text_of_a_name_that_ends_like_a_dates_keeps_its_value(name):
+    other = Property(name if name != "Day" else "Note", "Edm.String")
+    shape = RecordShape((COMPANY, DAY, other), (COMPANY,))
+    rows = [
+        {"dataAreaId": "usmf", "Day": f"20{at:02}-01-01T12:00:00Z", other.name: f"20{at:02}-01-01T12:00:00Z"}
+        for at in range(99)
+    ]
+    rows.append({"dataAreaId": "usmf", "Day": "1900-01-01T12:00:00Z", other.name: "1900-01-01T12:00:00Z"})
+
+    records = _lines(shape, _body(*rows))
+
+    assert [each["Day"] for each in records] == [*(row["Day"][:10] for row in rows[:-1]), None]
+    assert [each[other.name] for each in records] == [row[other.name] for row in rows]
+
+
+def test_dates_of_a_long_page_are_rewritten_in_all_its_parts():
+    rows = [{**ROW, "Day": f"19{at % 100:02}-02-03T12:00:00Z", "Notes": "a},{b" * 40} for at in range(2000)]
+
+    records = _lines(RecordShape(COLUMNS, KEY), _body(*rows))
+
+    assert [each["Day"] for each in records] == [each["Day"][:10] for each in rows]
+    assert all(each["ChangedOn"] is None and each["Notes"] == "a},{b" * 40 for each in records)
