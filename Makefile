@@ -14,7 +14,7 @@ help: ## List the verbs
 $(STAMP): pyproject.toml tap_d365fo/__init__.py
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
-	@$(BIN)/python -m uv pip install -q --python $(BIN)/python -e . --group dev
+	@$(BIN)/python -m uv pip install -q --compile-bytecode --python $(BIN)/python -e . --group dev
 	@touch $@
 
 setup: $(STAMP) ## Make the environment in .venv

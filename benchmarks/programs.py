@@ -135,7 +135,9 @@ class Bench:
 
     def _env(self) -> dict[str, str]:
         trusted = {"REQUESTS_CA_BUNDLE": self.server.ca_file, "PYTHONPATH": str(ROOT)}
-        return {**os.environ, **trusted, "NO_PROXY": "localhost,127.0.0.1"}
+        # Modules compiled once, as where a package is installed: else start-up is all that short runs show.
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        return {**kept, **trusted, "NO_PROXY": "localhost,127.0.0.1"}
 
     # -- settings and catalogs --------------------------------------------------------------------------
 

@@ -195,9 +195,9 @@ class TapD365FO(Tap):
     @classmethod
     def cb_test(cls, ctx: Any, param: Any, value: str) -> None:
         """Say on stderr what a look at the set-up finds, then read one record of each selected stream."""
-        from tap_d365fo.extraction.diagnosis import diagnose
-
         if value == "all":
+            from tap_d365fo.extraction.diagnosis import diagnose  # only here: every run comes by
+
             given = ctx.params.get("config")
             tap = cls(
                 config=given and given.config,
