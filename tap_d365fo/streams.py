@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 from contextlib import closing
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tap_d365fo.extraction.sweep import Sweep
     from tap_d365fo.tap import TapD365FO
 
+_LINES = 200
 _GZIP_LEVEL = 1
 """Batch files are read once and thrown away."""
 
@@ -164,31 +166,29 @@ class EntityStream(Stream):
 
     def _write_mapped(self, batch: Batch) -> None:
         tail = trailer(self._version_of(batch))
-        lines = []
         heads = {
             each.stream_alias: b'{"type":"RECORD","stream":' + _encode(each.stream_alias) + b',"record":'
             for each in self.stream_maps
         }
-        for row in self._rows(batch):
-            for stream_map in self.stream_maps:
-                mapped = stream_map.transform(row)
-                if mapped is not None:
-                    lines.append(heads[stream_map.stream_alias] + _encode(mapped) + tail)
-        self.tap.writer.write_lines(b"".join(lines))
+        mapped = ((heads[alias] + _encode(row) + tail) for alias, row in self._mapped(batch))
+        # Some at a time: what waits for the whole page keeps the garbage collector busy.
+        while lines := b"".join(islice(mapped, _LINES)):
+            self.tap.writer.write_lines(lines)
 
-    def _rows(self, batch: Batch) -> list[Record]:
-        rows = batch.block.records()
-        if self.replication_method == "LOG_BASED" and not batch.deleted:
-            for row in rows:
+    def _rows(self, batch: Batch) -> Iterator[Record]:
+        tells_deletes = self.replication_method == "LOG_BASED" and not batch.deleted
+        for row in batch.block.records():
+            if tells_deletes:
                 row[DELETED_AT] = None
-        return rows
+            yield row
 
-    def _mapped(self, batch: Batch) -> Iterator[Record]:
+    def _mapped(self, batch: Batch) -> Iterator[tuple[str, Record]]:
+        transforms = [(each.stream_alias, each.transform) for each in self.stream_maps]
         for row in self._rows(batch):
-            for stream_map in self.stream_maps:
-                mapped = stream_map.transform(row)
+            for alias, transform in transforms:
+                mapped = transform(row)
                 if mapped is not None:
-                    yield mapped
+                    yield alias, mapped
 
     def _version_of(self, batch: Batch) -> int | None:
         """Return the version of a batch's records; bookmarked streams have none.
@@ -205,7 +205,7 @@ class EntityStream(Stream):
             tells = self.replication_method == "LOG_BASED"
             end = self.tap.writer.end_of_record(batch, tells_deletes=tells) + b"\n"
             return b"".join(batch.block.lines(b"{", end))
-        return b"".join(_encode(row) + b"\n" for row in self._mapped(batch))
+        return b"".join(_encode(row) + b"\n" for _, row in self._mapped(batch))
 
     def _write_file(self, batch_config: BatchConfig, lines: bytes) -> str:
         prefix = batch_config.storage.prefix or ""

@@ -99,7 +99,7 @@ class Environment:
         try:
             while not chain.finished:
                 block, _ = fetcher.fetch(chain)
-                rows = block.records() if block else []
+                rows = list(block.records()) if block else []
                 found.update({str(row[_LEGAL_ENTITY_ID.name]).lower(): None for row in rows})
         except (AccessDeniedError, EntitySetNotFoundError, QueryRejectedError) as exc:
             logger.warning(

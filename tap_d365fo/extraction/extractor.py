@@ -152,7 +152,7 @@ class Extractor:
         def request() -> Request:
             return Request("GET", query.url(self.config.service_root), what=f"reading a row of {entity.name}")
 
-        rows = self.session.send(request, lambda answer: shape.block(answer.body)).records()
+        rows = list(self.session.send(request, lambda answer: shape.block(answer.body)).records())
         return rows[0] if rows else None
 
     def stop(self) -> None:

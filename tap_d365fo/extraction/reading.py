@@ -75,8 +75,8 @@ class Block(Protocol):
         """Yield each record between a prefix and a suffix, which hold the braces; several at a time."""
         ...
 
-    def records(self) -> list[dict[str, Any]]:
-        """Return the records decoded."""
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield the records decoded."""
         ...
 
 

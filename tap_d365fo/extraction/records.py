@@ -92,7 +92,7 @@ class RecordShape:
             return RecordBlock(self, page, [])
         if not all(memoryview(raw)[0] == _BRACE for raw in page.records):
             raise BrokenAnswerError("The answer holds rows that are not JSON objects.")
-        first = _values(bytes(page.records[0]))
+        first = _decode_values(page.records[0])
         names = first.keys() - {ETAG}
         etags = _etags(page) if self.keep_etags else []
         if any(isinstance(first[name], str) for name in self._numbers & names) or self.decimals_as_strings:
@@ -113,7 +113,7 @@ class RecordShape:
         return [line[1:-1] for line in _encode_values_lines(rows)]
 
     def _decoded(self, page: Page) -> list[bytes]:
-        return [_encode_values(self._conformed(_values(bytes(raw))))[1:-1] for raw in page.records]
+        return [_encode_values(self._conformed(_decode_values(raw)))[1:-1] for raw in page.records]
 
     def _conformed(self, row: dict[str, Any]) -> dict[str, Any]:
         wanted = {name: value for name, value in row.items() if name in self.names}
@@ -181,9 +181,15 @@ class RecordBlock:
             group = everything[start : start + _GROUP]
             yield group if self.cut is not None else self.shape.as_sent(group, has_etags=self.has_etags)
 
-    def records(self) -> list[dict[str, Any]]:
-        """Return the records decoded: decimals as Decimal, integers exact."""
-        return [_values(b"{" + bytes(piece) + b"}") for piece in self.pieces]
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield the records decoded: decimals as Decimal, integers exact."""
+        if self.cut is None:
+            for record in map(_decode_values, self.page.records):
+                record.pop(ETAG, None)
+                yield record
+        else:
+            for piece in self.cut:
+                yield _decode_values(b"{" + bytes(piece) + b"}")
 
     def cursor(self) -> Cursor | None:
         """Return the key of the last record, values as text; None without records or key."""
@@ -305,10 +311,6 @@ def _decode_sieved(records: Sequence[msgspec.Raw], names: tuple[str, ...]) -> li
 
 def _encode_values_lines(rows: Sequence[Any]) -> list[bytes]:
     return msgspec.json.Encoder().encode_lines(rows).split(b"\n")[: len(rows)]
-
-
-def _values(record: bytes) -> dict[str, Any]:
-    return _decode_values(record)
 
 
 def _cursor(row: dict[str, msgspec.Raw], key: Iterable[Property]) -> Cursor:

@@ -76,9 +76,10 @@ class DeletedBlock:
         for key in self.keys:
             yield prefix + self._members(key) + end
 
-    def records(self, *, mark: str = "_sdc_deleted_at") -> list[dict[str, Any]]:
-        """Return the same as values."""
-        return [{**_decoded(b"{" + self._members(key) + b"}"), mark: self.deleted_at} for key in self.keys]
+    def records(self, *, mark: str = "_sdc_deleted_at") -> Iterator[dict[str, Any]]:
+        """Yield the same as values."""
+        for key in self.keys:
+            yield {**_decoded(b"{" + self._members(key) + b"}"), mark: self.deleted_at}
 
     def _members(self, key: bytes) -> bytes:
         values = msgspec.json.decode(key, type=list[msgspec.Raw])
