@@ -90,6 +90,7 @@ class EntityStream(Stream):
                     if number == 0 and self._reading.expected_rows is not None:
                         self.tap.writer.expects(self.name, self._reading.expected_rows)
                     write(batch)
+                    self.tap.watch.wrote(self.name, batch)
                     if self._counter is not None:
                         self._counter.increment(len(batch.block))
                     self._settle(batch.bookmark)
@@ -111,6 +112,7 @@ class EntityStream(Stream):
             with closing(self._batches()) as batches:
                 for batch in batches:
                     url = self._write_file(batch_config, self._file_lines(batch))
+                    self.tap.watch.wrote(self.name, batch)
                     self._take(batch.bookmark)
                     yield batch_config.encoding, [url]
             self._whole(activates=False)
@@ -133,6 +135,7 @@ class EntityStream(Stream):
         self.tap.writer.began(self.name)
         reading = self.tap.reading(self)
         self._reading = reading
+        self.tap.watch.began(self.name, reading)
         yield from reading
 
     def _single_records(self) -> Iterator[Record]:
@@ -146,6 +149,7 @@ class EntityStream(Stream):
             self._write_activate_version(self._reading)
         self._settle(self._reading.bookmark, last=True)
         self.tap.writer.ended(self.name)
+        self.tap.watch.ended(self.name)
 
     def _write_activate_version(self, reading: Reading | Sweep) -> None:
         for stream_map in self.stream_maps:

@@ -14,7 +14,8 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TextIO, cast
 
 from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from tap_d365fo.extraction.reading import Reading
     from tap_d365fo.extraction.sweep import Sweep
     from tap_d365fo.streams import EntityStream
+    from tap_d365fo.watch import View, Watch
 
 logger = logging.getLogger("tap_d365fo")
 
@@ -117,6 +119,14 @@ class TapD365FO(Tap):
         """The message writer, which takes ready-made lines too."""
         return self.message_writer  # type: ignore[return-value]  # message_writer_class says which
 
+    @cached_property
+    def watch(self) -> Watch:
+        """What counts and shows how the run goes."""
+        from tap_d365fo.watch import Watch
+
+        view = view_for(sys.stderr, sys.stdout)
+        return Watch(view, self.extractor.session, metrics_file=self.settings.metrics_file)
+
     @property
     def given_bookmarks(self) -> Mapping[str, Any]:
         """Bookmarks by stream, as this run was given them."""
@@ -175,11 +185,16 @@ class TapD365FO(Tap):
     def sync_all(self) -> None:  # type: ignore[misc]  # final in the SDK; see docs/decisions.md
         """Read every selected stream; raises at the end where one was not read whole."""
         try:
-            super().sync_all()
+            with self.watch.over(self._methods):
+                super().sync_all()
         finally:
             self.extractor.close()
         if self.failures:
             raise IncompleteReadError(self.failures)
+
+    def _methods(self) -> dict[str, str]:
+        streams = [cast("EntityStream", each) for each in self.streams.values() if each.selected]
+        return {each.name: each.entity.method for each in streams}
 
     def reading(self, stream: EntityStream) -> Reading | Sweep:
         """Return the stream's read, and begin those of the next streams so that none waits for another."""
@@ -234,6 +249,7 @@ class TapD365FO(Tap):
             self._end_by_signal()
         logger.error("%s was not read whole. %s", stream.name, error)
         self.failures[stream.name] = error
+        self.watch.failed(stream.name)
         self.write_state(last=True)
         self.writer.failed(stream.name, error)
         if isinstance(error, AuthenticationError):
@@ -264,7 +280,7 @@ class TapD365FO(Tap):
         if self._extractor is None:
             raise SystemExit(128 + signum)
         threading.Thread(target=self._extractor.stop, daemon=True).start()
-        deadline = threading.Timer(SECONDS_TO_END, os._exit, args=(128 + signum,))
+        deadline = threading.Timer(SECONDS_TO_END, _end_at_once, args=(128 + signum,))
         deadline.daemon = True
         deadline.start()
 
@@ -274,6 +290,27 @@ class TapD365FO(Tap):
         signum = self._ended_by or signal.SIGTERM
         logger.error("Ended by signal %d; the last STATE stands for all that was delivered.", signum)
         raise SystemExit(128 + signum)
+
+
+def view_for(stderr: TextIO, stdout: TextIO, environ: Mapping[str, str] = os.environ) -> View:
+    """Return the live view where a person watches stderr on a screen that can be drawn on.
+
+    Where records pass on the same screen, nothing can be drawn between them.
+    """
+    if stderr.isatty() and not stdout.isatty() and environ.get("TERM", "dumb") != "dumb":
+        from tap_d365fo.live import TerminalView
+
+        return TerminalView(stderr)
+    from tap_d365fo.watch import LogView
+
+    return LogView()
+
+
+def _end_at_once(code: int) -> NoReturn:
+    """End the process without a word, but with the cursor that the live view may have hidden."""
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), b"\x1b[?25h")
+    os._exit(code)
 
 
 def _selected(catalog: Any) -> list[dict[str, Any]] | None:

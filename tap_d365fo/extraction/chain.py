@@ -128,15 +128,16 @@ class Chain:
             self._link if self._link and not self._by_offset else self._query().url(self.asking.service_root)
         )
         self._asked_url = url
-        return Request("GET", url, headers=headers, what=f"reading {self.asking.entity_set}")
+        name = self.asking.entity_set
+        return Request("GET", url, headers=headers, what=f"reading {name}", entity_set=name)
 
     def key_request(self) -> Request:
         """Return a request for nothing but the key of the next row."""
         names = tuple(column.name for column in self.asking.key)
         url = self._query(select=names, top=1).url(self.asking.service_root)
-        return Request(
-            "GET", url, headers={"Accept": ACCEPT}, what=f"finding a row of {self.asking.entity_set}"
-        )
+        name = self.asking.entity_set
+        headers = {"Accept": ACCEPT}
+        return Request("GET", url, headers=headers, what=f"finding a row of {name}", entity_set=name)
 
     def _query(self, *, select: tuple[str, ...] | None = None, top: int | None = None) -> Query:
         at = None if self._by_offset else self.cursor  # offsets count from where the segment begins

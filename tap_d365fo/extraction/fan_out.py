@@ -102,7 +102,7 @@ def count_rows(entity: DataEntity, environment: Environment, segment: Segment) -
 def _count(query: Query, environment: Environment) -> int | None:
     def request() -> Request:
         url = query.count_url(environment.config.service_root)
-        return Request("GET", url, what=f"counting {query.entity_set}")
+        return Request("GET", url, what=f"counting {query.entity_set}", entity_set=query.entity_set)
 
     try:
         return environment.session.send(request, _number)
@@ -138,6 +138,7 @@ def _key_at(chain: Chain, environment: Environment, filter_text: str, offset: in
     )
 
     def request() -> Request:
-        return Request("GET", query.url(chain.asking.service_root), what=f"probing {chain.asking.entity_set}")
+        url, name = query.url(chain.asking.service_root), query.entity_set
+        return Request("GET", url, what=f"probing {name}", entity_set=name)
 
     return environment.session.send(request, lambda answer: shape.block(answer.body)).cursor()

@@ -103,6 +103,8 @@ class Reading:
         """Whether all rows of older versions may go once this has been read whole."""
         self.expected_rows: int | None = None
         """How many rows the whole read brings, as far as its opening page told."""
+        self.companies: tuple[int, int] | None = None
+        """How many legal entities were iterated to their end, of how many; None where it is not cut by them."""
         self.resumed = False
         self.unreadable: list[UnreadableRow] = []
         self._environment = environment
@@ -139,6 +141,7 @@ class Reading:
         self._failures: list[D365FOError] = []
         self._pending: dict[int, Segment] = {}
         self._spoilt: set[str] = set()
+        self._companies: set[str] = set()
         self._bookmark = Bookmark()
         self._version = environment.started_ms
         self._lane = environment.scheduler.open_lane(plan.order)
@@ -193,6 +196,7 @@ class Reading:
             return
         numbered = {self._numbered(): segment for segment in segments}
         self._pending.update(numbered)
+        self._companies.update(each.company for each in segments if each.company)
         for segment_id, segment in numbered.items():
             self._launch(segment_id, segment)
         self._closed()
@@ -392,6 +396,10 @@ class Reading:
                 self.expected_rows = page.block.page.count
             windows.raise_highest(progress.highest, page.block.highest())
         progress.segments = list(self._pending.values())
+        self._companies.update(each.company for each in page.children.values() if each.company)
+        if self._companies:
+            left = {each.company for each in progress.segments}
+            self.companies = len(self._companies - left), len(self._companies)
         self._promote(progress)
 
     def _shorten(self, page: _Page) -> None:

@@ -107,6 +107,12 @@ class Sweep:
         """Whether all older rows may go: this was a snapshot."""
         self.expected_rows: int | None = None
         """How many rows a snapshot brings, as far as its opening page told."""
+        self.listed = 0
+        """How many rows were compared with what is remembered."""
+        self.to_list: int | None = None
+        """How many rows there are to compare, as far as the opening page of the listing told."""
+        self.companies: tuple[int, int] | None = None
+        """How many legal entities were read or listed to their end, of how many."""
         self._environment = environment
         self._entity = plan.entity
         self._bookmark = dict(plan.bookmark)
@@ -194,7 +200,7 @@ class Sweep:
         self.activates = True
         mode, pairs = "etag", None
         for block in reading.blocks():
-            self.expected_rows = reading.expected_rows
+            self.expected_rows, self.companies = reading.expected_rows, reading.companies
             versions = block.versions()
             if not all(each.etag for each in versions):
                 mode = "row"
@@ -235,6 +241,7 @@ class Sweep:
         reading = Reading(self._whole_plan, self._environment)
         try:
             for block in reading.blocks():
+                self._count(reading, block)
                 versions = block.versions()
                 prints = [_digest(piece) for piece in block.pieces]
                 places = self._moved(draft, versions, prints)
@@ -250,12 +257,14 @@ class Sweep:
         reading = Reading(self._key_plan, self._environment)
         try:
             for block in reading.blocks():
+                self._count(reading, block)
                 versions = block.versions()
                 if not all(each.etag for each in versions):
                     logger.info(
                         "%s sends no etags any more; whole rows are compared instead.", self._entity.name
                     )
                     self._mode = "row"
+                    self.listed = 0
                     return
                 prints = [fingerprint(each.etag) for each in versions]
                 for place in self._moved(draft, versions, prints):
@@ -264,6 +273,10 @@ class Sweep:
                     self._note_layout(base)
         except D365FOError as exc:
             self._failure = exc
+
+    def _count(self, reading: Reading, block: RecordBlock) -> None:
+        self.listed += len(block)
+        self.to_list, self.companies = reading.expected_rows, reading.companies
 
     _said_layout = False
 

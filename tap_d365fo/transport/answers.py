@@ -52,6 +52,8 @@ class Request:
     body: bytes | None = None
     what: str = "asking F&O"
     """What we are doing, for messages: `reading CustomersV3`."""
+    entity_set: str = ""
+    """Whose rows this is about, where it is about one entity's."""
 
     @property
     def doing(self) -> str:

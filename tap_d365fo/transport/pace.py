@@ -78,8 +78,10 @@ class Pace:
                     self._in_flight += 1
                     return
 
-    def hold(self, seconds: float, *, reason: str, asked_at: float) -> None:
+    def hold(self, seconds: float, *, reason: str, asked_at: float) -> float:
         """Let no request start for so long; `asked_at` is when the request that was refused had started.
+
+        Returns by how many seconds this made the wait longer.
 
         Parallelism is halved once for each round of refusals: those of requests that had started before
         the last halving were refused for the same reason.
@@ -87,14 +89,21 @@ class Pace:
         with self._changed:
             now = self._clock.monotonic()
             until = now + max(seconds, 0.0)
+            longer = max(until - max(self._open_at, now), 0.0)
             if until > self._open_at:
-                self.waited_seconds += until - max(self._open_at, now)
+                self.waited_seconds += longer
                 self._open_at = until
                 self.reason = reason
             if asked_at > self._halved_at:
                 self.allowed = max(1, self.allowed // 2)
                 self._halved_at = now
                 self._successes = 0
+            return longer
+
+    @property
+    def seconds_left(self) -> float:
+        """For how much longer no request may start."""
+        return max(self._open_at - self._clock.monotonic(), 0.0)
 
     def succeeded(self) -> None:
         """Note a good answer; parallelism grows back slowly."""

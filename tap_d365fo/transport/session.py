@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from tap_d365fo.config import Config
 
-__all__ = ["Answer", "Attempt", "Event", "ODataSession", "Request", "Traffic", "Wait"]
+__all__ = ["Answer", "Attempt", "Event", "Hold", "ODataSession", "Request", "Traffic", "Wait"]
 
 logger = logging.getLogger("tap_d365fo")
 
@@ -83,6 +83,17 @@ class Attempt:
     """0 where no answer came."""
     seconds: float
     bytes_on_wire: int
+    entity_set: str = ""
+    """Whose rows it asked for, where it asked for one entity's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """F&O throttled a request, and all requests are held for it."""
+
+    entity_set: str
+    seconds: float
+    """How much longer than before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +105,7 @@ class Wait:
     reason: str
 
 
-Event = Attempt | Wait
+Event = Attempt | Hold | Wait
 
 
 @dataclass(slots=True)
@@ -149,7 +160,7 @@ class ODataSession:
             config, clock=self.clock, pace=self.pace, rng=self.rng
         )
         self.on_event = on_event
-        """Called from the sending thread with each attempt and each wait; it must not raise."""
+        """Called from the sending thread with what happens; it must not raise."""
         self.traffic = Traffic()
         self.server_time: datetime | None = None
         """The server's clock as its first answer showed it."""
@@ -250,7 +261,8 @@ class ODataSession:
         except HeldTooLong as held:
             raise self._held_too_long(request, held.seconds, tries) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
-            self._tell(Attempt(request.what, 0, self.clock.monotonic() - tries.sent_at, 0))
+            seconds = self.clock.monotonic() - tries.sent_at
+            self._tell(Attempt(request.what, 0, seconds, 0, request.entity_set))
             error, is_for_good = no_answer(request, exc, headers[CLIENT_REQUEST_ID])
             raise (error if is_for_good else _Again(error)) from None
 
@@ -308,7 +320,8 @@ class ODataSession:
             self.traffic.bytes_on_wire += answer.bytes_on_wire
             if self.server_time is None:
                 self.server_time = retry.http_date(answer.headers.get("Date"))
-        self._tell(Attempt(request.what, answer.status, answer.seconds, answer.bytes_on_wire))
+        seen = answer.status, answer.seconds, answer.bytes_on_wire
+        self._tell(Attempt(request.what, *seen, request.entity_set))
 
     def _hold_others(self, request: Request, answer: Answer, tries: _Tries) -> None:
         """Hold all requests before this one's place is free: nobody may slip in between."""
@@ -317,7 +330,8 @@ class ODataSession:
         asked = retry.asked_wait(answer.headers)
         tries.wait = tries.policy.wait(tries.attempt, self.rng, asked=asked)
         reason = error_of("throttled", request, answer).message
-        self.pace.hold(tries.wait, reason=reason, asked_at=tries.sent_at)
+        held = self.pace.hold(tries.wait, reason=reason, asked_at=tries.sent_at)
+        self._tell(Hold(request.entity_set, held))
 
     # -- judging ----------------------------------------------------------------------------------------
 

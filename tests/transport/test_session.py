@@ -50,7 +50,7 @@ from tap_d365fo.errors import (
 from tap_d365fo.transport import body
 from tap_d365fo.transport import session as module
 from tap_d365fo.transport.pace import Pace
-from tap_d365fo.transport.session import Answer, Attempt, ODataSession, Request, Wait
+from tap_d365fo.transport.session import Answer, Attempt, Hold, ODataSession, Request, Wait
 
 PATH = "/data/CustomersV3"
 ROWS = reply_json({"value": [{"CustomerAccount": "US-001"}]})
@@ -66,7 +66,9 @@ def read(answer: Answer) -> dict:
 
 def send(session: ODataSession, url: str = "", *, reader=read, **kwargs):
     target = url or f"{session._config.environment_url}{PATH}"
-    return session.send(lambda: Request("GET", target, what="reading CustomersV3"), reader, **kwargs)
+    return session.send(
+        lambda: Request("GET", target, what="reading CustomersV3", entity_set="CustomersV3"), reader, **kwargs
+    )
 
 
 def fails(session: ODataSession, kind: type[D365FOError], **kwargs) -> D365FOError:
@@ -188,7 +190,7 @@ def test_cookies_are_not_sent_back_so_that_calls_spread_over_servers(session, fn
     assert all("cookie" not in each.headers for each in fno.received)
 
 
-def test_an_observer_sees_attempts_and_waits(session, fno):
+def test_an_observer_sees_attempts_holds_and_waits(session, fno):
     fno.script(PATH, reply_error(503, headers={"Retry-After": "9"}), Reply(is_reset=True), ROWS)
     seen: list = []
     made = session()
@@ -196,12 +198,14 @@ def test_an_observer_sees_attempts_and_waits(session, fno):
 
     send(made)
 
-    assert [type(each) for each in seen] == [Attempt, Wait, Attempt, Wait, Attempt]
+    assert [type(each) for each in seen] == [Attempt, Hold, Wait, Attempt, Wait, Attempt]
     assert [each.status for each in seen if isinstance(each, Attempt)] == [503, 0, 200]
-    assert seen[1].seconds == 9
-    assert "F&O answered 503" in seen[1].reason
-    assert {each.what for each in seen} == {"reading CustomersV3"}
-    assert seen[4].bytes_on_wire == len(ROWS.body)
+    assert seen[1] == Hold("CustomersV3", made.pace.waited_seconds)
+    assert made.pace.waited_seconds == seen[2].seconds == 9
+    assert "F&O answered 503" in seen[2].reason
+    assert {each.what for each in seen if not isinstance(each, Hold)} == {"reading CustomersV3"}
+    assert {each.entity_set for each in seen if isinstance(each, Attempt)} == {"CustomersV3"}
+    assert seen[5].bytes_on_wire == len(ROWS.body)
 
 
 # -- where requests may go --------------------------------------------------------------------------------
