@@ -15,6 +15,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -109,7 +110,7 @@ class RecordShape:
 
     def sieved(self, records: Sequence[msgspec.Raw]) -> list[bytes]:
         """Return each record's wanted columns, as they were sent."""
-        rows = _decode_sieved(records, tuple(each.name for each in self.columns))
+        rows = list(map(_sieve(tuple(each.name for each in self.columns)), records))
         return [line[1:-1] for line in _encode_values_lines(rows)]
 
     def _decoded(self, page: Page) -> list[bytes]:
@@ -296,17 +297,13 @@ def _plain(value: Any, is_decimal: bool) -> Any:
     return msgspec.Raw(text.rstrip(b"0").rstrip(b".")) if b"." in text else value
 
 
-_SIEVES: dict[tuple[str, ...], Any] = {}
-
-
-def _decode_sieved(records: Sequence[msgspec.Raw], names: tuple[str, ...]) -> list[Any]:
-    """Decode records to rows that hold just these columns, each as raw bytes."""
-    if names not in _SIEVES:
-        fields = [(f"c{index}", msgspec.Raw, msgspec.Raw(b"")) for index in range(len(names))]
-        rename = {f"c{index}": name for index, name in enumerate(names)}
-        row = msgspec.defstruct("Row", fields, rename=rename, omit_defaults=True)
-        _SIEVES[names] = msgspec.json.Decoder(row).decode
-    return list(map(_SIEVES[names], records))
+@lru_cache(maxsize=64)
+def _sieve(names: tuple[str, ...]) -> Any:
+    """Return a decoder of records to rows that hold just these columns, each as raw bytes."""
+    fields = [(f"c{index}", msgspec.Raw, msgspec.Raw(b"")) for index in range(len(names))]
+    rename = {f"c{index}": name for index, name in enumerate(names)}
+    row = msgspec.defstruct("Row", fields, rename=rename, omit_defaults=True)
+    return msgspec.json.Decoder(row).decode
 
 
 def _encode_values_lines(rows: Sequence[Any]) -> list[bytes]:
@@ -337,8 +334,15 @@ def _comparable(value: str | int | None) -> str | int | None:
     return value.removesuffix("Z").removesuffix("+00:00") if isinstance(value, str) else value
 
 
-def _marks(block: RecordBlock, name: str, company: str | None) -> list[Any]:
+def _marks(block: RecordBlock, name: str, company: str | None) -> Iterable[Any]:
+    decode = _mark_decoder(name, company or "no legal entity")
+    if block.cut is None:
+        return map(decode, block.page.records)
+    return (decode(b"{" + bytes(piece) + b"}") for piece in block.cut)
+
+
+@lru_cache(maxsize=64)
+def _mark_decoder(name: str, company: str) -> Any:
     fields = [("mark", str | int | None, None), ("company", str, "")]
-    row = msgspec.defstruct("Mark", fields, rename={"mark": name, "company": company or "no legal entity"})
-    decode = msgspec.json.Decoder(row).decode
-    return [decode(b"{" + bytes(piece) + b"}") for piece in block.pieces]
+    row = msgspec.defstruct("Mark", fields, rename={"mark": name, "company": company})
+    return msgspec.json.Decoder(row).decode
