@@ -418,7 +418,7 @@ REMEDIES: Mapping[tuple[Where, int | str], Remedy] = MappingProxyType(
         ),
         ("entities", "version"): Remedy(
             "The application's version cannot be asked for.",
-            "Nothing else depends on it; the service user lacks the right to the data management entities.",
+            "Nothing else depends on it. To see it, give the service user the right to DataManagementEntities.",
             FNO_ADMIN,
         ),
     }
@@ -455,6 +455,14 @@ _STEPS_BY_ERROR: Mapping[str, str] = MappingProxyType(
         "credential": "credential",
     }
 )
+_STEPS_WITHOUT_ERROR: Mapping[int, str] = MappingProxyType(
+    {
+        **dict.fromkeys((90002, 90023, 900023, 9001023, 90038, 900382, 900432), "tenant"),
+        **dict.fromkeys((700016, 700011, 7000112, 70001), "application"),
+        **dict.fromkeys((500011, 50001, 650057, 65001, 70011, 28002, 700022), "resource"),
+    }
+)
+"""What the code says where `error` says nothing that is known."""
 _STEPS_BY_CODE: Mapping[int, str] = MappingProxyType(
     {650052: "resource", 53003: "application", 50034: "credential", 50126: "credential"}
 )
@@ -492,7 +500,12 @@ def for_entra(code: int, error: str, *, secret_looks_like_id: bool = False) -> R
 
 def step_of_refusal(code: int | None, error: str) -> str:
     """Return the one of SIGN_IN_STEPS at which Entra said no."""
-    return _STEPS_BY_CODE.get(code or 0) or _STEPS_BY_ERROR.get(error, "credential")
+    number = code or 0
+    return (
+        _STEPS_BY_CODE.get(number)
+        or _STEPS_BY_ERROR.get(error)
+        or _STEPS_WITHOUT_ERROR.get(number, "credential")
+    )
 
 
 def cause_of_refusal(

@@ -6,11 +6,19 @@ import logging
 from typing import TYPE_CHECKING, Any, Literal
 
 from tap_d365fo.extraction.diagnosis import diagnose
+from tap_d365fo.extraction.findings import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 logger = logging.getLogger("tap_d365fo")
+
+_LEVELS = {
+    "ok": logging.INFO,
+    "not-checked": logging.INFO,
+    "warning": logging.WARNING,
+    "failed": logging.ERROR,
+}
 
 
 def connection_status(
@@ -18,14 +26,15 @@ def connection_status(
 ) -> tuple[Literal["SUCCEEDED", "FAILED"], str]:
     """Say whether the settings lead to rows; a failure is one sentence that a person can act on."""
     evidence: dict[str, Mapping[str, Any]] = {}
+    failure = ""
     for finding in diagnose(read_settings):
+        words = f"{finding.check}: {finding.message} {finding.remedy}".strip()
+        logger.log(_LEVELS[finding.verdict], "[%s] %s", finding.verdict, words)
         if finding.verdict == "failed":
-            return "FAILED", f"{finding.message} {finding.remedy}".strip()
-        if finding.verdict == "warning":
-            logger.warning("%s: %s", finding.check, finding.message)
+            failure = failure or words
         evidence.setdefault(finding.check, finding.evidence)
+    if failure:
+        return "FAILED", failure
     version = evidence["version"].get("version", "unknown")
-    return (
-        "SUCCEEDED",
-        f"Application version {version}; {evidence['metadata']['readable']} entities can be read.",
-    )
+    readable = counted(evidence["metadata"]["readable"], "entity", "entities")
+    return "SUCCEEDED", f"Application version {version}; {readable} can be read."

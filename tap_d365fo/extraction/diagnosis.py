@@ -20,16 +20,21 @@ from tap_d365fo.config import Config
 from tap_d365fo.errors import (
     AccessDeniedError,
     AuthenticationError,
+    BrokenAnswerError,
     ConfigurationError,
     D365FOError,
+    EntitySetNotFoundError,
+    MetadataError,
+    QueryRejectedError,
     ServiceError,
+    TransportError,
     UnreadablePageError,
 )
 from tap_d365fo.extraction.extractor import Extractor, ReadPlan
-from tap_d365fo.extraction.findings import Finding, Verdict
+from tap_d365fo.extraction.findings import Finding, Verdict, counted
 from tap_d365fo.extraction.store_location import try_out
 from tap_d365fo.transport.http import route_to
-from tap_d365fo.transport.session import Attempt, Event
+from tap_d365fo.transport.session import Attempt, Event, Hold
 
 if TYPE_CHECKING:
     from tap_d365fo.extraction.entity import DataEntity
@@ -41,6 +46,8 @@ CHECK_BUDGET_SECONDS = 60
 """How long one request of a check is retried: a person is waiting."""
 MOST_ENTITIES = 100
 """Selected entities of which a row is read."""
+MOST_NAMED = 6
+"""Entities of the settings in which rows of a legal entity are looked for."""
 MOST_COMPANIES = 25
 """Legal entities that are looked into, where the settings name none."""
 SLOW_METADATA_SECONDS = 60.0
@@ -81,7 +88,8 @@ def _found(name: str, step: Step, walk: _Walk) -> Iterator[Finding]:
     try:
         yield from step(walk)
     except D365FOError as exc:
-        yield Finding(name, "failed", exc.message, exc.remedy or "", dict(exc.ids))
+        remedy = exc.remedy or remedies.next_step(remedies.find("answer", "broken"))
+        yield Finding(name, "failed", exc.message, remedy, dict(exc.ids))
 
 
 @dataclass
@@ -99,8 +107,10 @@ class _Walk:
     entities: list[DataEntity] = field(default_factory=list)
     unfit: ConfigurationError | None = None
     """What settings ask of entities and the environment does not have."""
-    answers: Counter[int] = field(default_factory=Counter)
-    """How many requests were answered with which status."""
+    sent: int = 0
+    """How many requests were sent to F&O."""
+    throttled: int = 0
+    """How many of them F&O put off."""
 
     @property
     def extractor(self) -> Extractor:
@@ -111,6 +121,11 @@ class _Walk:
     @property
     def config(self) -> Config:
         return self.extractor.config
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Entities that the settings name, as far as that can be the name of an entity set."""
+        return tuple(each for each in self.config.entities if each.isidentifier())[:MOST_NAMED]
 
     @property
     def selected(self) -> list[DataEntity]:
@@ -131,8 +146,8 @@ class _Walk:
         return config
 
     def _count(self, event: Event) -> None:
-        if isinstance(event, Attempt):
-            self.answers[event.status] += 1
+        self.sent += isinstance(event, Attempt)
+        self.throttled += isinstance(event, Hold)
 
     def seconds(self) -> float:
         return self.extractor.session.clock.monotonic()
@@ -243,7 +258,7 @@ def _token(walk: _Walk) -> Iterator[Finding]:
     seen = {name: claims[name] for name in ("aud", "tid", "oid", "appid", "exp") if name in claims}
     if not claims:
         yield Finding(
-            "token", "warning", "The token cannot be decoded, so its audience and tenant are not known."
+            "token", "not-checked", "Not checked, because the token is not one that can be decoded."
         )
         return
     cause = remedies.cause_of_refusal(
@@ -253,7 +268,19 @@ def _token(walk: _Walk) -> Iterator[Finding]:
         yield Finding("token", "ok", "Its audience, tenant and object id fit the environment.", evidence=seen)
         return
     remedy = remedies.find("refusal", cause)
-    yield Finding("token", "failed", remedy.cause, remedies.next_step(remedy), seen)
+    verdict: Verdict = "failed" if _is_refused(walk) else "warning"
+    yield Finding("token", verdict, remedy.cause, remedies.next_step(remedy), seen)
+
+
+def _is_refused(walk: _Walk) -> bool:
+    """Say whether F&O refuses the token: some environments take what others would not."""
+    try:
+        walk.extractor.service.service_document()
+    except AccessDeniedError:
+        return True
+    except D365FOError:
+        return False  # what is amiss instead is the next step's to tell
+    return False
 
 
 # -- F&O -----------------------------------------------------------------------------------------------------
@@ -262,21 +289,25 @@ def _token(walk: _Walk) -> Iterator[Finding]:
 def _access(walk: _Walk) -> Iterator[Finding]:
     try:
         walk.extractor.service.service_document()
-    except AccessDeniedError:
-        raise
-    except ServiceError as exc:
-        # Anything but a refusal shows that F&O knows the application; what is amiss comes up where it matters.
+    except (EntitySetNotFoundError, QueryRejectedError, UnreadablePageError) as exc:
+        # F&O looked at more than the token; what else is amiss comes up where it matters.
         yield Finding("access", "ok", f"F&O accepts the application. (It answered {exc.status}.)")
+        return
+    except MetadataError:
+        yield Finding("access", "ok", "F&O accepts the application. (It lists no entity sets.)")
         return
     yield Finding("access", "ok", "F&O accepts the application.")
 
 
 def _version(walk: _Walk) -> Iterator[Finding]:
+    step = remedies.next_step(remedies.find("entities", "version"))
     try:
         version = walk.extractor.service.application_version()
-    except ServiceError as exc:
-        remedy = remedies.find("entities", "version")
-        yield Finding("version", "warning", _curt(exc), remedies.next_step(remedy), dict(exc.ids))
+    except (ServiceError, BrokenAnswerError, TransportError) as exc:
+        yield Finding("version", "warning", _curt(exc), step, dict(exc.ids))
+        return
+    if not version:
+        yield Finding("version", "warning", "F&O answers, but tells no version.", step)
         return
     yield Finding("version", "ok", f"Application version {version}.", evidence={"version": version})
 
@@ -284,7 +315,7 @@ def _version(walk: _Walk) -> Iterator[Finding]:
 def _companies(walk: _Walk) -> Iterator[Finding]:
     environment = walk.extractor.environment
     visible = environment.companies()
-    wanted = environment.wanted_companies("CustomerGroups")
+    wanted = environment.wanted_companies(*walk.named[:1] or ("CustomerGroups",))
     if visible is None:
         unlisted = remedies.find("companies", "unlisted")
         yield Finding("companies", "warning", unlisted.cause, remedies.next_step(unlisted))
@@ -296,7 +327,8 @@ def _companies(walk: _Walk) -> Iterator[Finding]:
     default = environment.default_company()
     own = f"its default is {default}" if default else "its default shows in no row"
     read = f" Of these are read: {_listed(wanted)}." if wanted else ""
-    message = f"The service user sees {len(visible)}: {_listed(visible)}; {own}.{read}"
+    companies = counted(len(visible), "company", "companies")
+    message = f"The service user sees {companies}: {_listed(visible)}; {own}.{read}"
     evidence = {"visible": list(visible), "default": default, "configured": list(wanted)}
     yield Finding("companies", "ok", message, evidence=evidence)
     if empty := _without_rows(walk, wanted or visible[:MOST_COMPANIES]):
@@ -311,7 +343,8 @@ def _without_rows(walk: _Walk, companies: Iterable[str]) -> tuple[str, ...]:
     """Return the legal entities that are listed, but of which no row comes: F&O says nothing of that."""
     looked = [each for each in companies if each != _TEMPLATE_COMPANY]
     with ThreadPoolExecutor(walk.config.max_parallel_requests) as beside:
-        shown = beside.map(walk.extractor.environment.shows_rows, looked)
+        environment, named = walk.extractor.environment, walk.named
+        shown = beside.map(lambda company: environment.shows_rows(company, named), looked)
         return tuple(company for company, is_shown in zip(looked, shown, strict=True) if not is_shown)
 
 
@@ -329,7 +362,7 @@ def _metadata(walk: _Walk) -> Iterator[Finding]:
     readable = len(walk.entities) if walk.unfit is None else len(model.entity_sets)
     evidence = {"offered": len(model.offered), "readable": readable, "seconds": round(seconds, 1)}
     slow = " The server builds its cache after a restart." if seconds > SLOW_METADATA_SECONDS else ""
-    message = f"{len(model.offered)} entity sets, read in {seconds:.1f} s.{slow}"
+    message = f"{counted(len(model.offered), 'entity set')}, read in {seconds:.1f} s.{slow}"
     yield Finding("metadata", "ok", message, evidence=evidence)
     if model.left_out:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(model.left_out.items())[:_SHOWN])
@@ -350,7 +383,8 @@ def _entities(walk: _Walk) -> Iterator[Finding]:
     methods = Counter(each.method for each in walk.selected)
     how = ", ".join(f"{count} by {method}" for method, count in sorted(methods.items()))
     evidence = {"selected": len(walk.selected), "methods": dict(methods)}
-    yield Finding("entities", "ok", f"{len(walk.selected)} selected: {how}.", evidence=evidence)
+    selected = counted(len(walk.selected), "entity", "entities")
+    yield Finding("entities", "ok", f"{selected} selected: {how}.", evidence=evidence)
 
 
 def _rows(walk: _Walk) -> Iterator[Finding]:
@@ -361,7 +395,8 @@ def _rows(walk: _Walk) -> Iterator[Finding]:
     with ThreadPoolExecutor(walk.config.max_parallel_requests) as beside:
         yield from beside.map(lambda each: _one_row(walk, each), selected[:MOST_ENTITIES])
     if (left := len(selected) - MOST_ENTITIES) > 0:
-        message = f"{left} more entities: not checked, because a check reads little."
+        more = counted(left, "more entity", "more entities")
+        message = f"Not checked, because a check reads little: {more}."
         yield Finding("rows", "not-checked", message, evidence={"entities": left})
 
 
@@ -393,7 +428,7 @@ def _one_row(walk: _Walk, entity: DataEntity) -> Finding:
 
 def _throttling(walk: _Walk) -> Iterator[Finding]:
     pace = walk.extractor.session.pace
-    sent, throttled = sum(walk.answers.values()), walk.answers[429]
+    sent, throttled = walk.sent, walk.throttled
     evidence = {
         "requests": sent,
         "throttled": throttled,
@@ -401,11 +436,13 @@ def _throttling(walk: _Walk) -> Iterator[Finding]:
         "parallel_allowed": pace.allowed,
     }
     if not throttled:
-        message = f"None of {sent} requests was throttled; up to {pace.allowed} may be in flight."
+        message = f"None of {counted(sent, 'request')} was throttled; up to {pace.allowed} may be in flight."
         yield Finding("throttling", "ok", message, evidence=evidence)
         return
     remedy = remedies.find("answer", "throttled")
-    message = f"{throttled} of {sent} requests were throttled; {pace.waited_seconds:.0f} s were waited."
+    message = (
+        f"F&O throttled {throttled} of {counted(sent, 'request')}; {pace.waited_seconds:.0f} s were waited."
+    )
     yield Finding("throttling", "warning", message, remedies.next_step(remedy), evidence)
 
 

@@ -11,6 +11,7 @@ from tap_d365fo import remedies
 from tap_d365fo.edm.model import DATA_AREA_ID, Property
 from tap_d365fo.errors import (
     AccessDeniedError,
+    BrokenAnswerError,
     CompanyNotVisibleError,
     D365FOError,
     EntitySetNotFoundError,
@@ -57,7 +58,7 @@ class Environment:
         self.scheduler = Scheduler(config.max_parallel_requests)
         self._lock = threading.Lock()
         self._companies: tuple[str, ...] | None = None
-        self._in_sight: dict[str, bool] = {}
+        self._in_sight: set[str] = set()
         self._asked = False
         self._asking = False
 
@@ -101,7 +102,7 @@ class Environment:
                 block, _ = fetcher.fetch(chain)
                 rows = list(block.records()) if block else []
                 found.update({str(row[_LEGAL_ENTITY_ID.name]).lower(): None for row in rows})
-        except (AccessDeniedError, EntitySetNotFoundError, QueryRejectedError) as exc:
+        except (AccessDeniedError, EntitySetNotFoundError, QueryRejectedError, UnreadablePageError) as exc:
             logger.warning(
                 "The list of legal entities cannot be read, so companies are not read side by side: %s", exc
             )
@@ -130,13 +131,14 @@ class Environment:
         visible = self.companies()
         if visible is not None and company not in visible:
             return False
-        if company not in self._in_sight:
-            self._in_sight[company] = self._has_rows(company, (entity_set, *_PROBES))
-        return self._in_sight[company]
+        if company in self._in_sight or self._has_rows(company, (entity_set, *_PROBES)):
+            self._in_sight.add(company)  # another entity may have rows where these have none
+            return True
+        return False
 
     def _has_rows(self, company: str, entity_sets: tuple[str, ...]) -> bool:
         answered = 0
-        for count in (self._count(name, company) for name in entity_sets):
+        for count in (self._count(name, company) for name in dict.fromkeys(entity_sets)):
             if count:
                 return True
             answered += count is not None
@@ -168,30 +170,44 @@ class Environment:
         only such query of ours.
         """
         for entity_set in _PROBES:
-            row = self._any_row(
+            rows = self._first_rows(
                 f"{entity_set}?$select={DATA_AREA_ID}&$top=1", "looking for the default company"
             )
-            if row:
-                return str(row[DATA_AREA_ID]).lower()
+            if rows and rows[0].get(DATA_AREA_ID):
+                return str(rows[0][DATA_AREA_ID]).lower()
         return None
 
-    def shows_rows(self, company: str) -> bool:
-        """Say whether a row of a legal entity comes from anywhere likely; counts may tell of rows that do not."""
-        for entity_set in _PROBES:
-            query = Query(entity_set, filter=Segment(company=company).filter(()), top=1)
-            if self._any_row(query.url("").lstrip("/"), f"looking for a row of {company}"):
-                return True
-        return False
+    def shows_rows(self, company: str, entity_sets: tuple[str, ...]) -> bool:
+        """Say whether a row of a legal entity comes from `entity_sets` or anywhere likely.
 
-    def _any_row(self, resource: str, what: str) -> dict[str, Any] | None:
+        Counts may tell of rows that do not come. True also where too little answers to say.
+        """
+        answered = 0
+        for entity_set in dict.fromkeys((*entity_sets, *_PROBES)):
+            query = Query(entity_set, filter=Segment(company=company).filter(()), top=1)
+            rows = self._first_rows(query.url("").lstrip("/"), f"looking for a row of {company}")
+            if rows:
+                return True
+            answered += rows is not None
+        return answered < 2  # noqa: PLR2004  one entity without rows tells nothing
+
+    def _first_rows(self, resource: str, what: str) -> list[dict[str, Any]] | None:
+        """Return what a query brings; None where the environment does not answer it."""
+
         def request() -> Request:
             return Request("GET", f"{self.config.service_root}/{resource}", what=what)
 
         try:
             rows = self.session.send(request, read_json).get("value")
-        except (AccessDeniedError, EntitySetNotFoundError, QueryRejectedError, UnreadablePageError):
+        except (
+            AccessDeniedError,
+            BrokenAnswerError,
+            EntitySetNotFoundError,
+            QueryRejectedError,
+            UnreadablePageError,
+        ):
             return None
-        return rows[0] if isinstance(rows, list) and rows else None
+        return [each for each in rows if isinstance(each, dict)] if isinstance(rows, list) else None
 
     def server_now(self) -> datetime:
         """Return the server's clock as its first answer of this run showed it; our own where it shows none."""

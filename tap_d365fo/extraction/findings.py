@@ -16,6 +16,11 @@ _SIGNS: Mapping[Verdict, str] = MappingProxyType(
 )
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 entity`, `3,868 entities`."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was looked at; no secret and no business value is ever in it."""
