@@ -156,3 +156,73 @@ def test_schemas_alone_are_tested_as_before(sandbox, tmp_path):
     assert done.returncode == 0
     assert {json.loads(line)["type"] for line in done.stdout.splitlines()} == {"SCHEMA"}
     assert "[ok" not in done.stderr
+
+
+# -- three doors, one diagnosis -----------------------------------------------------------------------------
+
+DOORS = {
+    "all is well": ({}, {}, 0),
+    "wrong secret": ({}, {"client_secret": "wrong-secret"}, 1),
+    "settings missing": ({}, {"tenant_id": "", "client_secret": None}, 1),
+    "not registered": ({"setup": "unregistered"}, {}, 1),
+    "Dynamics ERP missing": ({"entra.error": "500011"}, {}, 1),
+    "unknown company": ({}, {"companies": ["nosuch"]}, 1),
+    "unknown entity": ({}, {"entities": ["CustomersV33"]}, 1),
+    "no privilege": ({"auth.denied": "MainAccounts"}, {}, 1),
+    "no list of companies": ({"auth.denied": "LegalEntities"}, {}, 0),
+    "change store": ({}, {"change_store": "/dev/null/store"}, 1),
+}
+
+
+def run(sandbox, tmp_path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(Path(sys.executable).with_name(program)), *arguments, "--config", str(tmp_path / "config.json")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"REQUESTS_CA_BUNDLE": str(sandbox.ca_file), "PATH": "", "HOME": str(tmp_path)},
+    )
+
+
+@pytest.mark.parametrize(("switches", "changes", "code"), DOORS.values(), ids=DOORS)
+def test_three_doors_name_the_same_check_verdict_and_remedy(sandbox, tmp_path, switches, changes, code):
+    sandbox.switches.update(switches)
+    settings = {**sandbox.config(entities=["CustomersV3", "MainAccounts"]), **changes}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+
+    human = run(sandbox, tmp_path, "d365fo", "check", "--json")
+    singer = run(sandbox, tmp_path, "tap-d365fo", "--test")
+    airbyte = run(sandbox, tmp_path, "source-d365fo", "check")
+
+    told = [(each["check"], each["verdict"], each["remedy"]) for each in json.loads(human.stdout)]
+    messages = [json.loads(line) for line in airbyte.stdout.splitlines()]
+    (status,) = [each["connectionStatus"] for each in messages if each["type"] == "CONNECTION_STATUS"]
+    assert from_lines(singer.stderr) == told
+    assert from_logs(messages) == [(check, verdict) for check, verdict, _ in told]
+    assert (human.returncode, singer.returncode, airbyte.returncode) == (code, code, 0)
+    assert status["status"] == ("FAILED" if code else "SUCCEEDED")
+    for check, _, remedy in [each for each in told if each[1] == "failed"][:1]:
+        assert status["message"].startswith(f"{check}: ")
+        assert status["message"].endswith(remedy)
+    for _, _, remedy in [each for each in told if each[1] == "warning"]:
+        assert remedy in airbyte.stdout
+    assert (code == 0) == (not any(verdict == "failed" for _, verdict, _ in told))
+
+
+def from_lines(text: str) -> list[tuple[str, str, str]]:
+    """Read check, verdict and remedy from what people are shown."""
+    verdicts = {"ok  ": "ok", "warn": "warning", "FAIL": "failed", "-   ": "not-checked"}
+    told: list[tuple[str, str, str]] = []
+    for line in text.splitlines():
+        if line[:1] == "[" and line[1:5] in verdicts and line[5] == "]":
+            told.append((line[7:].split()[0], verdicts[line[1:5]], ""))
+        elif line.strip().startswith("Next: "):
+            told[-1] = (*told[-1][:2], line.strip().removeprefix("Next: "))
+    return told
+
+
+def from_logs(messages) -> list[tuple[str, str]]:
+    """Read check and verdict from Airbyte's log."""
+    texts = [each["log"]["message"] for each in messages if each["type"] == "LOG"]
+    shown = [text[1:].partition("] ") for text in texts if text.startswith("[")]
+    return [(said.partition(":")[0], verdict) for verdict, _, said in shown]
