@@ -9,7 +9,9 @@ journal leads back, and is kept until a run is given a state that names the newe
   leads to the generation before, for a run that was started without its state by mistake.
 
 Rows that were told by a run whose state the target never saved, or that was killed, may be in the target though
-no generation knows of them. Their keys are kept as told, so that they are told to be gone once they are.
+no generation knows of them, and may be gone from it though one does. Their keys are kept as told, so that they
+are told again, or told to be gone: a version may return to what it was (a joined row comes and goes, rights are
+taken and given back).
 
 So the file holds one full generation and the difference to another, never more. A generation's number carries
 a random half: a state of a lost store, or of a copy that went its own way, never names rows it did not mean.
@@ -36,13 +38,15 @@ from tap_d365fo.errors import ChangeStoreError
 from tap_d365fo.extraction.store_location import StoreFile, locate
 from tap_d365fo.transport.clock import Clock, SystemClock
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """What is older is made anew, which costs a snapshot; what is newer is refused."""
 
 _CACHE_KIB = 32 * 1024
 _BATCH = 10_000
 _LOOKUP = 900
 """Keys of one query: builds of SQLite before 3.32 take 999 parameters."""
+_INSERTED = 180
+"""Rows of one statement, for the same reason."""
 _WORTH_SHRINKING = 256
 """Free pages (of 4 KiB) below which a file is left as it is."""
 
@@ -122,19 +126,18 @@ class ChangeStore:
         return Generation(row[0], json.loads(row[1])) if row else None
 
     @contextmanager
-    def begin(self, *, prints_return: bool = False) -> Iterator[Draft]:
+    def begin(self) -> Iterator[Draft]:
         """Begin the next generation; without `commit` nothing of it stays but the keys that were told.
 
-        Where there is no base, the draft begins empty. `prints_return` says that a fingerprint may be again
-        what it was, as a hash of values may and a row version may not.
+        Where there is no base, the draft begins empty.
         """
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             if self.base is not None:
-                _restore(self._connection, self.base.number, all_told=prints_return)
+                _restore(self._connection, self.base.number)
                 _reopen(self._connection, self.base.number)
             _take_told(self._connection, self._file.announced())
-            yield Draft(self._connection, self._file, self.base, self._rng, prints_return=prints_return)
+            yield Draft(self._connection, self._file, self.base, self._rng)
         finally:
             if self._connection.in_transaction:
                 self._connection.rollback()
@@ -152,14 +155,11 @@ class Draft:
         file: StoreFile,
         base: Generation | None,
         rng: random.Random,
-        *,
-        prints_return: bool = False,
     ) -> None:
         self._connection = connection
         self._file = file
         self._base = base
         self._rng = rng
-        self._prints_return = prints_return
         self._told = bool(connection.execute("SELECT 1 FROM told WHERE settled IS NULL").fetchone())
         self._ids: dict[str, int] = dict(connection.execute("SELECT name, id FROM companies").fetchall())
         self._counts: dict[int, int] = dict(
@@ -195,7 +195,7 @@ class Draft:
             return list(range(len(rows)))
         company_id = self._company(company)
         found = self._found(company_id, [key for key, _ in rows])
-        told = self._told_among(company, found) if self._told and self._prints_return else frozenset()
+        told = self._told_among(company, found) if self._told else frozenset()
         moved = []
         for place, (key, fingerprint) in enumerate(rows):
             row = found.get(key)
@@ -206,6 +206,15 @@ class Draft:
             if row[1] != fingerprint or key in told:
                 moved.append(place)
         return moved
+
+    def see(self, company: str, keys: Sequence[bytes]) -> list[bytes]:
+        """Note keys as listed, whatever their version, and return those that are not remembered."""
+        self._file.renew()
+        company_id = self._company(company)
+        found = self._found(company_id, keys)
+        for row_id, _ in found.values():
+            self._mark(row_id, company_id)
+        return [key for key in keys if key not in found]
 
     def companies(self) -> list[str]:
         """Return the legal entities of which rows are remembered from before."""
@@ -292,8 +301,7 @@ class Draft:
         while batch := list(islice(rest, _BATCH)):
             self._file.renew()
             found = self._found(company_id, batch)
-            if self._prints_return:
-                self._announce(company, found)
+            self._announce(company, found)
             self._settle(company, batch)
             self._drop([row_id for row_id, _ in found.values()])
 
@@ -392,18 +400,18 @@ class Draft:
         first = self._next
         self._next += len(rows)
         self._moved = True
-        self._connection.executemany(
-            "INSERT INTO rows VALUES (?, ?, ?, ?, ?)",
-            [
-                (first + place, company_id, _hash(key), key, print_)
-                for place, (key, print_) in enumerate(rows)
-            ],
-        )
+        # Many rows in one statement: each statement lets other threads in, and has to wait for them.
+        for start in range(0, len(rows), _INSERTED):
+            values: list[object] = []
+            for place, (key, print_) in enumerate(rows[start : start + _INSERTED], start=first + start):
+                values += (place, company_id, _hash(key), key, print_)
+            marks = ",".join(["(?,?,?,?,?)"] * (len(values) // 5))
+            self._connection.execute(f"INSERT INTO rows VALUES {marks}", values)  # noqa: S608  question marks
 
     def _put(self, company: str, company_id: int, prints: Mapping[bytes, bytes]) -> None:
         found = self._found(company_id, list(prints))
         added = [(key, print_) for key, print_ in prints.items() if key not in found]
-        self._announce(company, prints if self._prints_return else [key for key, _ in added])
+        self._announce(company, prints)
         self._settle(company, prints)
         changed = []
         for key, (row_id, print_) in found.items():
@@ -592,24 +600,22 @@ _THIS = -1
 """Stands for the number of the generation that is being written."""
 
 
-def _restore(connection: sqlite3.Connection, number: int, *, all_told: bool) -> None:
+def _restore(connection: sqlite3.Connection, number: int) -> None:
     """Bring the rows to a generation; those older and newer are dropped with the transaction's commit.
 
-    What was new in the newer one may have reached the target, though it never saved the state that says so;
-    with `all_told` what was changed or gone in it, too.
+    What was new, changed or gone in the newer one may have reached the target, though it never saved the
+    state that says so.
     """
     (newest,) = connection.execute("SELECT max(number) FROM generations").fetchone()
     if number != newest:
-        new = "SELECT id FROM journal WHERE print IS NULL" if not all_told else "SELECT id FROM journal"
         connection.execute(
-            "INSERT OR REPLACE INTO told SELECT companies.name, rows.key, NULL FROM rows"  # noqa: S608  our own text
-            f" JOIN companies ON companies.id = rows.company WHERE rows.id IN ({new})"
+            "INSERT OR REPLACE INTO told SELECT companies.name, rows.key, NULL FROM rows"
+            " JOIN companies ON companies.id = rows.company WHERE rows.id IN (SELECT id FROM journal)"
         )
-        if all_told:
-            connection.execute(
-                "INSERT OR REPLACE INTO told SELECT companies.name, journal.key, NULL FROM journal"
-                " JOIN companies ON companies.id = journal.company WHERE print IS NOT NULL"
-            )
+        connection.execute(
+            "INSERT OR REPLACE INTO told SELECT companies.name, journal.key, NULL FROM journal"
+            " JOIN companies ON companies.id = journal.company WHERE print IS NOT NULL"
+        )
         connection.execute("DELETE FROM rows WHERE id IN (SELECT id FROM journal)")
         connection.execute("INSERT INTO rows SELECT * FROM journal WHERE print IS NOT NULL")
     connection.execute("DELETE FROM journal")

@@ -134,7 +134,6 @@ def _key_at(chain: Chain, environment: Environment, filter_text: str, offset: in
         columns=chain.segment.key(chain.asking.key),
         key=chain.segment.key(chain.asking.key),
         replication_key=None,
-        keep_etags=False,
     )
 
     def request() -> Request:

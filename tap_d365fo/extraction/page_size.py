@@ -6,19 +6,20 @@ import threading
 
 from tap_d365fo.extraction.scheduler import BYTES_PER_REQUEST
 
-_FIRST_PAGE_CELLS = 600_000
-"""Cells that a first page may hold, before it has told how wide a row is: some 20 MiB."""
+_BYTES_PER_CELL = 28
+"""About what a cell takes, before a first page has told how wide a row is."""
 
 
 class PageSize:
     """The page size of one stream, shared by its chains."""
 
-    def __init__(self, limit: int, *, columns: int) -> None:
+    def __init__(self, limit: int, *, columns: int, page_bytes: int = BYTES_PER_REQUEST) -> None:
         self.limit = limit
+        self._page_bytes = page_bytes
         self._lock = threading.Lock()
         self._ceiling = limit
         self._largest = 0
-        self._rows = max(1, min(limit, _FIRST_PAGE_CELLS // max(columns, 1)))
+        self._rows = max(1, min(limit, page_bytes // (_BYTES_PER_CELL * max(columns, 1))))
 
     @property
     def rows(self) -> int:
@@ -36,7 +37,7 @@ class PageSize:
             return
         with self._lock:
             self._largest = max(self._largest, rows)
-            fitting = max(1, BYTES_PER_REQUEST * rows // max(size, 1))
+            fitting = max(1, self._page_bytes * rows // max(size, 1))
             self._ceiling = min(self.limit, self._ceiling + max(1, self._ceiling // 4))
             self._rows = max(1, min(fitting, self._ceiling))
 

@@ -22,6 +22,7 @@ from tap_d365fo.extraction.fan_out import by_company, by_key_range
 from tap_d365fo.extraction.fetching import Fetcher, UnreadableRow
 from tap_d365fo.extraction.page_size import PageSize
 from tap_d365fo.extraction.records import RecordShape
+from tap_d365fo.extraction.scheduler import BYTES_PER_REQUEST
 from tap_d365fo.odata.query import all_of, grouped
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class ReadPlan:
     """The stream's state as the door was given it."""
     order: int = 0
     """Place among the streams of a run: lower is read first."""
-    keep_etags: bool = False
+    page_bytes: int = BYTES_PER_REQUEST
+    """What a page aims at: less where memory has other uses beside it."""
     only: tuple[Segment, ...] = ()
     """Read these segments instead of what the bookmark and the settings say."""
     also: str = ""
@@ -119,14 +121,15 @@ class Reading:
             decimals_as_strings=environment.config.decimals == "string",
             replication_key=self._entity.replication_key if self._entity.is_incremental else None,
             company_column=DATA_AREA_ID if self._entity.is_company_scoped else None,
-            keep_etags=plan.keep_etags,
         )
         self._asking = Asking(
             entity_set=self._entity.name,
             service_root=environment.config.service_root,
             key=self._key,
             shape=shape,
-            page_size=PageSize(environment.config.page_size, columns=len(shape.columns)),
+            page_size=PageSize(
+                environment.config.page_size, columns=len(shape.columns), page_bytes=plan.page_bytes
+            ),
             known_names=frozenset(each.name for each in self._entity.properties),
             counting=environment.config.max_parallel_requests > 1 and not plan.only,
             filter=all_of(grouped(options.filter or ""), plan.also) if plan.also else options.filter or "",
@@ -174,7 +177,7 @@ class Reading:
                     self.rows += len(page.block)
                     yield Batch(page.block, self.bookmark)
                 if page.block is not None:
-                    self._environment.scheduler.release(self._lane, page.block.page.size)
+                    self._environment.scheduler.release(self._lane, page.block.weight)
         finally:
             self._environment.scheduler.close_lane(self._lane)
         self._finish()
@@ -304,7 +307,7 @@ class Reading:
     ) -> None:
         left = None if chain.finished else chain.left()
         if block is not None:
-            self._environment.scheduler.hold(self._lane, block.page.size)
+            self._environment.scheduler.hold(self._lane, block.weight)
         self._pages.put(_Page(segment_id, block, left, children, spoilt=chain.spoilt))
         for child_id, segment in children.items():
             if segment.others_than and self._cutting:
@@ -317,7 +320,7 @@ class Reading:
     def _range(self, segment_id: int, chain: Chain) -> None:
         """Cut what is left of a long segment into key ranges, while the chain itself goes on reading."""
         with self._lock:
-            if self._open > self._environment.config.max_parallel_requests or chain.ranged or self.plan.only:
+            if self._open > self._environment.config.max_parallel_requests or chain.ranged or self.plan.also:
                 return
             chain.ranged = True
             # Each range will be two pages at least, so these two are the chain's own whatever is cut.

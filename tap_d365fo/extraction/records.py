@@ -22,17 +22,20 @@ import msgspec
 
 from tap_d365fo.errors import BrokenAnswerError
 from tap_d365fo.extraction.dates import DateRewriter
+from tap_d365fo.extraction.row_versions import ETAG, Versioned
 from tap_d365fo.odata.payload import Page, read_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from tap_d365fo.edm.model import Property
+    from tap_d365fo.extraction.row_versions import RowVersions
     from tap_d365fo.odata.keyset import Cursor
 
-ETAG = "@odata.etag"
 _ETAG_START = b'{"@odata.etag":"'
 _ETAG_MEMBER = re.compile(rb'\{"@odata\.etag":"(?:[^"\\]|\\.)*",?')
+_ROW_WEIGHT = 100
+"""Bytes of memory that a waiting row takes beside its own."""
 _GROUP = 200
 """Records that are made lines at once: a few hundred KiB."""
 _BACKSLASH, _BRACE = 0x5C, 0x7B  # as integers, which is what bytes hold
@@ -54,7 +57,6 @@ class RecordShape:
     decimals_as_strings: bool = False
     replication_key: str | None = None
     company_column: str | None = None
-    keep_etags: bool = False
 
     names: frozenset[str] = field(init=False, default=frozenset())
     _dates: DateRewriter | None = field(init=False, default=None, repr=False, compare=False)
@@ -95,11 +97,10 @@ class RecordShape:
             raise BrokenAnswerError("The answer holds rows that are not JSON objects.")
         first = _decode_values(page.records[0])
         names = first.keys() - {ETAG}
-        etags = _etags(page) if self.keep_etags else []
         if any(isinstance(first[name], str) for name in self._numbers & names) or self.decimals_as_strings:
-            return RecordBlock(self, page, self._decoded(page), etags=etags, seen=frozenset(names))
+            return RecordBlock(self, page, self._decoded(page), seen=frozenset(names))
         pieces = self.sieved(page.records) if names - self.names else None
-        return RecordBlock(self, page, pieces, etags=etags, seen=frozenset(names), has_etags=ETAG in first)
+        return RecordBlock(self, page, pieces, seen=frozenset(names), has_etags=ETAG in first)
 
     def as_sent(self, records: Sequence[msgspec.Raw], *, has_etags: bool) -> list[Any]:
         """Return what stands between records' braces, without their etags, which should come first."""
@@ -130,17 +131,6 @@ class RecordShape:
         return int(value)
 
 
-@dataclass(frozen=True, slots=True)
-class RowVersionOf:
-    """Which row, and which version of it."""
-
-    company: str
-    """Lower case; "" for entities without legal entities."""
-    key: bytes
-    """The key's values as a JSON array, in key order, spelled in one way only."""
-    etag: str
-
-
 @dataclass(slots=True)
 class RecordBlock:
     """The records of one page, ready for any door."""
@@ -150,7 +140,6 @@ class RecordBlock:
     cut: list[Any] | None
     """The pieces, where they have been cut. Those of a page that leaves as it came are cut when they are asked
     for: a page that waits takes no more memory than its body."""
-    etags: list[str] = field(default_factory=list)
     seen: frozenset[str] = frozenset()
     """The property names that the page's first record carried."""
     has_etags: bool = False
@@ -158,6 +147,11 @@ class RecordBlock:
 
     def __len__(self) -> int:
         return len(self.page.records if self.cut is None else self.cut)
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes of memory the block takes while it waits."""
+        return self.page.size + _ROW_WEIGHT * len(self.page.records)
 
     @property
     def pieces(self) -> list[Any]:
@@ -199,25 +193,11 @@ class RecordBlock:
         last = bytes(self.page.records[-1]) if self.cut is None else b"{" + bytes(self.cut[-1]) + b"}"
         return _cursor(_decode_record(last), self.shape.key)
 
-    def versions(self) -> list[RowVersionOf]:
-        """Return for each record its legal entity, its key and its etag ("" where none came)."""
-        key, company = self.shape.key, self.shape.company_column
-        at = next((f"k{index}" for index, column in enumerate(key) if column.name == company), "company")
-        # As text a key is what was sent, digit by digit: by it a target finds the row again.
-        is_plain = not self.shape.decimals_as_strings
-        decimals = [
-            (f"k{index}", is_plain and column.type == "Edm.Decimal") for index, column in enumerate(key)
-        ]
-        rows = msgspec.json.decode(self.page.body, type=_versioned(key, company)).value
-        encode = msgspec.json.encode
-        return [
-            RowVersionOf(
-                (getattr(row, at, "") or "").lower(),
-                encode([_plain(getattr(row, name), is_decimal) for name, is_decimal in decimals]),
-                row.etag,
-            )
-            for row in rows
-        ]
+    def versions(self) -> RowVersions:
+        """Return for each record its legal entity, its key and its etag (empty where none came)."""
+        shape = self.shape
+        how = Versioned(shape.key, shape.company_column, decimals_as_sent=shape.decimals_as_strings)
+        return how.read(self.page)
 
     def only(self, places: Sequence[int]) -> RecordBlock:
         """Return a block of some of the records."""
@@ -256,45 +236,6 @@ def _cut_etags(records: Sequence[msgspec.Raw]) -> list[bytes] | None:
 def _etag_end(record: bytes) -> int:
     match = _ETAG_MEMBER.match(record)
     return match.end() if match else 1
-
-
-def _etags(page: Page) -> list[str]:
-    rows = msgspec.json.decode(page.body, type=_EtagEnvelope).value
-    return [row.etag for row in rows]
-
-
-class _EtagRow(msgspec.Struct):
-    etag: str = msgspec.field(name=ETAG, default="")
-
-
-class _EtagEnvelope(msgspec.Struct):
-    value: list[_EtagRow]
-
-
-def _versioned(key: Sequence[Property], company: str | None) -> Any:
-    """Return an envelope type whose rows hold etag and key, and the legal entity where it is not in the key."""
-    fields: list[Any] = [("etag", str, "")]
-    fields += [
-        (f"k{index}", str | None if _is_text(column) else msgspec.Raw) for index, column in enumerate(key)
-    ]
-    rename = {"etag": ETAG, **{f"k{index}": column.name for index, column in enumerate(key)}}
-    if company and company not in rename.values():
-        fields.append(("company", str, ""))
-        rename["company"] = company
-    row = msgspec.defstruct("Version", fields, rename=rename, kw_only=True)
-    return msgspec.defstruct("Versions", [("value", list[row])])  # type: ignore[valid-type]
-
-
-def _is_text(column: Property) -> bool:
-    return column.type not in _NUMBERS and column.type != "Edm.Boolean"
-
-
-def _plain(value: Any, is_decimal: bool) -> Any:
-    """Return a key value spelled in one way: 3.50 and 3.5 are the same key."""
-    if not is_decimal:
-        return value
-    text = bytes(value)
-    return msgspec.Raw(text.rstrip(b"0").rstrip(b".")) if b"." in text else value
 
 
 @lru_cache(maxsize=64)

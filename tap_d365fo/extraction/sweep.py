@@ -1,7 +1,7 @@
 """Change sweeps: which rows are new, changed or gone, told by a listing of keys and row versions.
 
 One sweep lists keys and etags of the whole entity, compares them with what the change store remembers,
-reads the changed rows whole, and says which keys are gone. The store's new generation becomes true only
+says which keys are gone, and reads the changed rows whole. The store's new generation becomes true only
 when the bookmark that names it comes back with a later run; until then the older one is kept.
 """
 
@@ -10,31 +10,30 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
-from itertools import chain
+from datetime import timezone
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from tap_d365fo.edm.primitives import NUMBERS_WITH_FRACTION
-from tap_d365fo.errors import D365FOError, PagingError
-from tap_d365fo.extraction.bookmark import GLOBAL
+from tap_d365fo.errors import D365FOError, QueryRejectedError
+from tap_d365fo.extraction.by_key import ByKey
+from tap_d365fo.extraction.chain import ONE_AT_A_TIME
 from tap_d365fo.extraction.change_store import ChangeStore
-from tap_d365fo.extraction.fan_out import count_rows
+from tap_d365fo.extraction.deleted import DeletedBlock
+from tap_d365fo.extraction.listing import Listing
 from tap_d365fo.extraction.reading import Batch, Reading, ReadPlan
-from tap_d365fo.extraction.segment import Segment
 from tap_d365fo.odata.etag import fingerprint, layout
-from tap_d365fo.odata.keyset import exactly
-from tap_d365fo.odata.query import MAX_URL_LENGTH, any_of, grouped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
+    from tap_d365fo.extraction.by_key import Fetched, Group
     from tap_d365fo.extraction.change_store import Draft, Generation
     from tap_d365fo.extraction.environment import Environment
-    from tap_d365fo.extraction.records import RecordBlock, RowVersionOf
+    from tap_d365fo.extraction.records import RecordBlock
+    from tap_d365fo.extraction.row_versions import RowVersions
 
 logger = logging.getLogger("tap_d365fo")
 
@@ -44,56 +43,18 @@ WHOLE_FROM_SHARE = 0.2
 FEWEST_FOR_WHOLE = 20
 """About as many keys fit into one filter: fewer are always fetched by key."""
 
-SUSPICIOUS_SHARE = 0.5
-"""The share of asked keys that may be missing from an answer before the question is doubted."""
+PAGE_BYTES = 4 * 1024 * 1024
+"""What a page aims at: less than in other reads, since the store and what is compared take memory too."""
+
+_DELETES_AT_ONCE = 10_000
 
 
 @dataclass(slots=True)
-class _Listed:
-    """What a listing said about one legal entity."""
+class _Changed:
+    """What is to be read of one legal entity."""
 
-    rows: int = 0
-    changed: list[bytes] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
     whole: bool = False
-
-
-@dataclass(slots=True)
-class DeletedBlock:
-    """Keys that are gone, ready for any door like a block of records."""
-
-    names: tuple[str, ...]
-    keys: list[bytes]
-    deleted_at: str
-    texts: frozenset[str] = frozenset()
-    """Names of columns whose numbers leave as text."""
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def lines(self, prefix: bytes, suffix: bytes, *, mark: bytes = b"_sdc_deleted_at") -> Iterator[bytes]:
-        """Yield a record of the key columns and the time of deletion for each key."""
-        end = b',"' + mark + b'":"' + self.deleted_at.encode() + b'"' + suffix
-        for key in self.keys:
-            yield prefix + self._members(key) + end
-
-    def records(self, *, mark: str = "_sdc_deleted_at") -> Iterator[dict[str, Any]]:
-        """Yield the same as values."""
-        for key in self.keys:
-            yield {**_decoded(b"{" + self._members(key) + b"}"), mark: self.deleted_at}
-
-    def _members(self, key: bytes) -> bytes:
-        values = msgspec.json.decode(key, type=list[msgspec.Raw])
-        return b",".join(
-            msgspec.json.encode(name) + b":" + self._spelled(name, bytes(value))
-            for name, value in zip(self.names, values, strict=True)
-        )
-
-    def _spelled(self, name: str, value: bytes) -> bytes:
-        is_number = not value.startswith((b'"', b"n"))  # nor null
-        return b'"' + value + b'"' if is_number and name in self.texts else value
-
-
-_decoded = msgspec.json.Decoder(dict[str, Any], float_hook=str).decode
 
 
 class Sweep:
@@ -118,18 +79,15 @@ class Sweep:
         self._bookmark = dict(plan.bookmark)
         decimals = (each.name for each in self._entity.key_properties if each.type in NUMBERS_WITH_FRACTION)
         self._texts = frozenset(decimals if environment.config.decimals == "string" else ())
-        self._key_plan = replace(
-            plan,
-            entity=replace(self._entity, method="full"),
-            columns=frozenset(self._entity.key),
-            bookmark={},
-            keep_etags=True,
-        )
-        self._whole_plan = replace(self._key_plan, columns=plan.columns)
+        listed = replace(self._entity, method="full")
+        self._whole_plan = replace(plan, entity=listed, bookmark={}, page_bytes=PAGE_BYTES)
+        self._key_plan = replace(self._whole_plan, columns=frozenset(self._entity.key))
         self.version = int(self._bookmark.get("version") or environment.started_ms)
-        self._listed: dict[str, _Listed] = {}
-        self._mode: str | None = None
+        self._changed: dict[str, _Changed] = {}
+        self._mode = "etag"
         """What tells versions apart: `etag`, or `row` for a hash of the whole row."""
+        self._pairs: int | None = None
+        """How many pairs the entity's etags have, as far as was seen."""
         self._failure: D365FOError | None = None
 
     @property
@@ -138,7 +96,7 @@ class Sweep:
         return self._bookmark
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield batches of changed rows, then of deleted keys.
+        """Yield batches of deleted keys and of new and changed rows.
 
         Raises ChangeStoreError where the store cannot be used, and what ended a read that was not whole.
         """
@@ -148,22 +106,22 @@ class Sweep:
             environment=self._environment.config.environment_url,
             stream=self._entity.name,
             generation=generation,
+            clock=self._environment.session.clock,
         ) as store:
             reason = self._why_snapshot(store.base, store.later, generation)
-            by_hash = store.base is not None and store.base.meta.get("mode") == "row"
-            with store.begin(prints_return=by_hash) as draft:
+            with store.begin() as draft:
                 if reason is None and store.base is not None:
                     yield from self._swept(draft, store.base)
-                    meta = {**store.base.meta, "mode": self._mode}
+                    snapshot = store.base.meta["snapshot"]
                 else:
                     logger.info("%s: taking a full snapshot: %s.", self._entity.name, reason)
-                    meta = yield from self._snapshot(draft)
+                    yield from self._snapshot(draft)
+                    snapshot = self.version
                 if self._failure is not None:
                     raise self._failure
-                self._bookmark = {
-                    "generation": draft.commit({**meta, **self._meta()}),
-                    "version": self.version,
-                }
+                told = {"mode": self._mode, "pairs": self._pairs, "snapshot": snapshot}
+                number = draft.commit({**told, **self._meta()})
+                self._bookmark = {"generation": number, "version": self.version}
 
     # -- snapshot ---------------------------------------------------------------------------------------
 
@@ -175,10 +133,15 @@ class Sweep:
             return "the state names no earlier sweep"
         if base is None:
             return f"the change store does not hold generation {generation} that the state names"
+        return self._why_incomparable(base, later)
+
+    def _why_incomparable(self, base: Generation, later: Generation | None) -> str | None:
         if later is not None and later.meta.get("snapshot") != base.meta.get("snapshot"):
             return "the state is older than a snapshot, which may have dropped rows from the target"
         if set(self._meta()["columns"]) - set(base.meta.get("columns", [])):
             return "columns were selected that earlier sweeps did not deliver"
+        if base.meta.get("key") != self._meta()["key"]:
+            return "the entity has another key than in the earlier sweep"
         if base.meta.get("shape") != self._meta()["shape"]:
             return "settings that change the values of rows are not those of the earlier sweep"
         return None
@@ -190,294 +153,236 @@ class Sweep:
         )
         return {
             "columns": sorted(self.plan.columns),
+            "key": list(self._entity.key),
             "shape": hashlib.sha256(shape.encode()).hexdigest()[:16],
         }
 
-    def _snapshot(self, draft: Draft) -> Any:
+    def _snapshot(self, draft: Draft) -> Iterator[Batch]:
         draft.forget_all()
         reading = Reading(self._whole_plan, self._environment)
         self.version = self._environment.started_ms
         self.activates = True
-        mode, pairs = "etag", None
         for block in reading.blocks():
             self.expected_rows, self.companies = reading.expected_rows, reading.companies
-            versions = block.versions()
-            if not all(each.etag for each in versions):
-                mode = "row"
-            pairs = layout(versions[0].etag) if pairs is None else pairs
-            self._remember(draft, block, versions, mode)
+            with ONE_AT_A_TIME:
+                versions = block.versions()
+                self._see_etags(versions)
+                self._remember(draft, versions, self._prints(block, versions), range(len(block)))
             self.rows += len(block)
             yield Batch(block, self._bookmark)
-        if mode == "row":
+        if self._mode == "row":
             logger.info("%s sends no etags; whole rows are compared by a hash instead.", self._entity.name)
-        return {"mode": mode, "pairs": pairs, "snapshot": self.version}
 
-    def _remember(self, draft: Draft, block: RecordBlock, versions: list[RowVersionOf], mode: str) -> None:
-        by_company: dict[str, list[tuple[bytes, bytes]]] = {}
-        for piece, each in zip(block.pieces, versions, strict=True):
-            print_ = fingerprint(each.etag) if mode == "etag" else _digest(piece)
-            by_company.setdefault(each.company, []).append((each.key, print_))
-        for company, rows in by_company.items():
-            draft.remember(company, rows)
+    def _see_etags(self, versions: RowVersions) -> None:
+        """Note what etags tell of the entity: whether all rows have one, and how many tables are joined."""
+        if not all(versions.etags):
+            self._mode = "row"
+        elif self._pairs is None:
+            self._pairs = layout(versions.etags[0])
+
+    def _prints(self, block: RecordBlock, versions: RowVersions) -> list[bytes]:
+        if self._mode == "row":
+            return [hashlib.blake2b(piece, digest_size=8).digest() for piece in block.pieces]
+        return [fingerprint(each) for each in versions.etags]
+
+    def _remember(
+        self,
+        draft: Draft,
+        versions: RowVersions,
+        prints: Sequence[bytes],
+        places: Sequence[int],
+    ) -> None:
+        for company, at in versions.by_company(places).items():
+            draft.remember(company, ((versions.keys[place], prints[place]) for place in at))
 
     # -- sweep ------------------------------------------------------------------------------------------
 
     def _swept(self, draft: Draft, base: Generation) -> Iterator[Batch]:
-        self._mode = base.meta.get("mode")
-        if self._mode == "row":
-            yield from self._compare_rows(draft)
+        """Yield what is gone before what is new: a key that only changed its case may be one row to a target."""
+        listing = Listing(self._key_plan, self._environment, draft)
+        self._mode = base.meta.get("mode", "etag")
+        if self._mode == "etag":
+            self._list(listing, draft)
+        if self._mode == "etag":
+            self._compare_layout(base)
+            yield from self._gone(draft, draft.companies(), listing.unseen)
+            yield from self._read_changed(draft, listing)
         else:
-            self._list(draft, base)
-            if self._mode == "row":
-                self._listed.clear()
-                yield from self._compare_rows(draft)
-            else:
-                yield from self._changed(draft)
-        if self._failure is None:
-            yield from self._gone(draft)
+            listing.begin_anew()
+            yield from self._compare_rows(draft, listing)
+            yield from self._gone(draft, draft.companies(), listing.unseen)
+        yield from self._gone(draft, draft.told_companies(), listing.told)
+        self._fail(listing.failure)
 
-    def _compare_rows(self, draft: Draft) -> Iterator[Batch]:
-        """Read whole rows and hand on those whose hash moved: for entities that send no etag."""
-        reading = Reading(self._whole_plan, self._environment)
-        try:
-            for block in reading.blocks():
-                self._count(reading, block)
-                versions = block.versions()
-                prints = [_digest(piece) for piece in block.pieces]
-                places = self._moved(draft, versions, prints)
-                self._remember_some(draft, versions, prints, places)
-                if places:
-                    self.rows += len(places)
-                    yield Batch(block.only(places), self._bookmark)
-        except D365FOError as exc:
-            self._failure = exc
-
-    def _list(self, draft: Draft, base: Generation) -> None:
+    def _list(self, listing: Listing, draft: Draft) -> None:
         """List keys and row versions, noting which moved."""
         reading = Reading(self._key_plan, self._environment)
         try:
             for block in reading.blocks():
                 self._count(reading, block)
                 versions = block.versions()
-                if not all(each.etag for each in versions):
-                    logger.info(
-                        "%s sends no etags any more; whole rows are compared instead.", self._entity.name
-                    )
-                    self._mode = "row"
+                self._see_etags(versions)
+                if self._mode == "row":
+                    logger.info("%s: no etags came; whole rows are compared instead.", self._entity.name)
                     self.listed = 0
                     return
-                prints = [fingerprint(each.etag) for each in versions]
-                for place in self._moved(draft, versions, prints):
-                    self._note(versions[place], draft)
-                if block.etags and layout(block.etags[0]) != base.meta.get("pairs"):
-                    self._note_layout(base)
+                for place in listing.add(versions, self._prints(block, versions)):
+                    self._note(versions.companies[place], versions.keys[place], draft)
         except D365FOError as exc:
-            self._failure = exc
+            self._fail(exc)
+
+    def _compare_rows(self, draft: Draft, listing: Listing) -> Iterator[Batch]:
+        """Read whole rows and hand on those whose hash moved: for entities that send no etag."""
+        reading = Reading(self._whole_plan, self._environment)
+        try:
+            for block in reading.blocks():
+                self._count(reading, block)
+                versions = block.versions()
+                prints = self._prints(block, versions)
+                yield from self._hand_on(draft, block, versions, prints, listing.add(versions, prints))
+        except D365FOError as exc:
+            self._fail(exc)
 
     def _count(self, reading: Reading, block: RecordBlock) -> None:
         self.listed += len(block)
         self.to_list, self.companies = reading.expected_rows, reading.companies
 
-    _said_layout = False
+    def _hand_on(
+        self,
+        draft: Draft,
+        block: RecordBlock,
+        versions: RowVersions,
+        prints: Sequence[bytes],
+        places: Sequence[int],
+    ) -> Iterator[Batch]:
+        """Remember some rows of a block at the version that leaves now, and yield them."""
+        if places:
+            self._remember(draft, versions, prints, places)
+            self.rows += len(places)
+            yield Batch(block.only(places), self._bookmark)
 
-    def _note_layout(self, base: Generation) -> None:
-        if not self._said_layout:
-            self._said_layout = True
+    def _compare_layout(self, base: Generation) -> None:
+        before = base.meta.get("pairs")
+        self._pairs = before if self._pairs is None else self._pairs
+        if before not in (None, self._pairs):
             logger.info(
-                "%s: the etags have another layout than before (%s pairs).",
+                "%s: its etags are of %s tables now, of %d before; F&O may have been updated.",
                 self._entity.name,
-                base.meta.get("pairs"),
+                self._pairs,
+                before,
             )
 
-    def _moved(self, draft: Draft, versions: list[RowVersionOf], prints: list[bytes]) -> list[int]:
-        """Return the places of rows that are new or changed, and count what was listed."""
-        places: dict[str, list[int]] = {}
-        for place, each in enumerate(versions):
-            places.setdefault(each.company, []).append(place)
-        moved = []
-        for company, at in places.items():
-            self._listed.setdefault(company, _Listed()).rows += len(at)
-            new = draft.compare(company, [(versions[place].key, prints[place]) for place in at])
-            moved += [at[index] for index in new]
-        return moved
-
-    def _note(self, version: RowVersionOf, draft: Draft) -> None:
-        listed = self._listed[version.company]
-        if listed.whole:
+    def _note(self, company: str, key: bytes, draft: Draft) -> None:
+        changed = self._changed.setdefault(company, _Changed())
+        if changed.whole:
             return
-        listed.changed.append(version.key)
-        if len(listed.changed) > max(
-            FEWEST_FOR_WHOLE, WHOLE_FROM_SHARE * max(draft.base_count(version.company), 1)
-        ):
-            listed.whole = True
-            listed.changed.clear()
+        changed.keys.append(key)
+        share = WHOLE_FROM_SHARE * draft.base_count(company)
+        if len(changed.keys) > max(FEWEST_FOR_WHOLE, share):
+            changed.whole = True
+            changed.keys.clear()
 
-    def _changed(self, draft: Draft) -> Iterator[Batch]:
-        """Read the changed rows: by key, or a legal entity whole where most of it moved."""
-        for company, listed in self._listed.items():
-            if listed.whole:
-                yield from self._read_whole(draft, company)
-        groups = [
-            group
-            for company, listed in self._listed.items()
-            for group in self._grouped(company, listed.changed)
-        ]
-        with ThreadPoolExecutor(
-            self._environment.config.max_parallel_requests, thread_name_prefix="rows"
-        ) as pool:
-            for start in range(0, len(groups), 64):
-                for company, keys, blocks in pool.map(self._fetch, groups[start : start + 64]):
-                    yield from self._take(draft, company, keys, blocks)
+    def _fail(self, failure: D365FOError | None) -> None:
+        """Note what keeps this sweep from being whole; the first is what the run ends with."""
+        self._failure = self._failure or failure
 
-    def _read_whole(self, draft: Draft, company: str) -> Iterator[Batch]:
-        segment = Segment(company=company) if company != GLOBAL else Segment()
-        reading = Reading(replace(self._whole_plan, only=(segment,)), self._environment)
-        try:
-            for block in reading.blocks():
-                versions = block.versions()
-                prints = [fingerprint(each.etag) for each in versions]
-                places = self._moved(draft, versions, prints)
-                self._listed[company].rows -= len(versions)
-                self._remember_some(draft, versions, prints, places)
-                self.rows += len(places)
-                if places:
-                    yield Batch(block.only(places), self._bookmark)
-        except D365FOError as exc:
-            self._failure = self._failure or exc
+    # -- changed rows -----------------------------------------------------------------------------------
 
-    def _remember_some(
-        self, draft: Draft, versions: list[RowVersionOf], prints: list[bytes], places: list[int]
-    ) -> None:
-        by_company: dict[str, list[tuple[bytes, bytes]]] = {}
-        for place in places:
-            by_company.setdefault(versions[place].company, []).append((versions[place].key, prints[place]))
-        for company, rows in by_company.items():
-            draft.remember(company, rows)
+    def _read_changed(self, draft: Draft, listing: Listing) -> Iterator[Batch]:
+        """Read the changed rows: by key, or a legal entity whole where most of it moved or keys do not do."""
+        by_key = ByKey(self._whole_plan, self._environment)
+        whole = {company: "" for company, changed in self._changed.items() if changed.whole}
+        missing: dict[str, set[bytes]] = {}
+        groups = self._groups(by_key, listing, whole)
+        for fetched in by_key.fetch(groups, but_of=whole):
+            yield from self._take(draft, fetched, whole, missing)
+        for company, keys in missing.items():
+            if company not in whole:
+                yield from self._vanished(draft, listing, company, keys, whole)
+        for company, why in whole.items():
+            if why:
+                logger.info("%s: reading %s whole: %s", self._entity.name, company or "it", why)
+            yield from self._read_whole(draft, listing, company)
 
-    def _grouped(self, company: str, keys: list[bytes]) -> Iterator[tuple[str, list[bytes], str]]:
-        """Cut keys into filters that keep the URL short."""
-        columns = Segment(company=company or None).key(self._entity.key_properties)
-        group: list[bytes] = []
-        text = ""
-        budget = MAX_URL_LENGTH - 700
-        for key in keys:
-            term = grouped(exactly(self._cursor(key), columns))
-            if group and len(text) + len(term) * 5 // 4 > budget:
-                yield company, group, text
-                group, text = [], ""
-            group.append(key)
-            text = any_of(text, term)
-        if group:
-            yield company, group, text
-
-    def _cursor(self, key: bytes) -> dict[str, str]:
-        values = msgspec.json.decode(key, type=list[msgspec.Raw])
-        return {name: _text(bytes(value)) for name, value in zip(self._entity.key, values, strict=True)}
-
-    def _fetch(
-        self, group: tuple[str, list[bytes], str]
-    ) -> tuple[str, list[bytes], list[RecordBlock] | D365FOError]:
-        company, keys, text = group
-        segment = Segment(company=company or None)
-        plan = replace(self._whole_plan, only=(segment,), also=text)
-        try:
-            return company, keys, list(Reading(plan, self._environment).blocks())
-        except D365FOError as exc:
-            return company, keys, exc
+    def _groups(self, by_key: ByKey, listing: Listing, whole: dict[str, str]) -> list[Group]:
+        groups: list[Group] = []
+        for company, changed in self._changed.items():
+            with _no_literal(company, whole):
+                groups += by_key.groups(listing.segment(company), changed.keys)
+        return groups
 
     def _take(
-        self, draft: Draft, company: str, keys: list[bytes], blocks: list[RecordBlock] | D365FOError
+        self, draft: Draft, fetched: Fetched, whole: dict[str, str], missing: dict[str, set[bytes]]
     ) -> Iterator[Batch]:
-        """Hand on what a group of keys brought; keys that brought nothing are gone."""
-        if isinstance(blocks, D365FOError):
-            self._failure = self._failure or blocks
-            return
-        wanted: set[bytes] = set(keys)
-        found: set[bytes] = set()
-        for block in blocks:
+        """Hand on what a group of keys brought, and note the keys that brought nothing."""
+        company, wanted = fetched.group.company, set(fetched.group.keys)
+        for block in fetched.blocks:
             versions = block.versions()
-            prints = [fingerprint(each.etag) for each in versions]
-            places = [
-                place for place, each in enumerate(versions) if each.key in wanted and each.key not in found
-            ]
-            found.update(versions[place].key for place in places)
-            self._remember_some(draft, versions, prints, places)
-            self.rows += len(places)
-            if places:
-                yield Batch(block.only(places), self._bookmark)
-        missing = [key for key in keys if key not in found]
-        if len(missing) > max(1, SUSPICIOUS_SHARE * len(keys)):
-            yield from self._read_whole(draft, company)
-        elif missing:
-            yield self._deleted(draft, company, missing)
+            places = []
+            for place, key in enumerate(versions.keys):  # a `*` in a key lets other rows through
+                if key in wanted:
+                    wanted.remove(key)
+                    places.append(place)
+            yield from self._hand_on(draft, block, versions, self._prints(block, versions), places)
+        if isinstance(fetched.failure, QueryRejectedError):
+            whole[company] = f"its rows cannot be asked for by key: {fetched.failure}"
+        elif fetched.failure is not None:
+            self._fail(fetched.failure)
+        elif len(wanted) > fetched.unreadable:
+            missing.setdefault(company, set()).update(wanted)
+
+    def _vanished(
+        self, draft: Draft, listing: Listing, company: str, keys: set[bytes], whole: dict[str, str]
+    ) -> Iterator[Batch]:
+        """Say that keys are gone which were listed and then brought no row, unless they are still listed."""
+        try:
+            standing = listing.still_there(company, keys)
+        except D365FOError as exc:
+            self._fail(exc)
+            return
+        if standing:
+            whole[company] = "some of its rows are listed, but not found by key."
+        if gone := sorted(keys - standing):
+            yield self._deleted(draft, company, gone)
+
+    def _read_whole(self, draft: Draft, listing: Listing, company: str) -> Iterator[Batch]:
+        plan = replace(self._whole_plan, only=(listing.segment(company),))
+        try:
+            for block in Reading(plan, self._environment).blocks():
+                versions = block.versions()
+                prints = self._prints(block, versions)
+                yield from self._hand_on(draft, block, versions, prints, listing.moved(versions, prints))
+        except D365FOError as exc:
+            self._fail(exc)
 
     # -- deletes ----------------------------------------------------------------------------------------
 
-    def _gone(self, draft: Draft) -> Iterator[Batch]:
-        """Say which remembered keys were not listed, legal entity by legal entity, where that can be believed."""
+    def _gone(
+        self, draft: Draft, companies: Iterable[str], keys_of: Callable[[str], Iterator[bytes]]
+    ) -> Generator[Batch, None, None]:
+        """Yield keys that are gone, legal entity by legal entity; none after a listing that was cut short."""
         wanted = self._environment.config.companies if self._entity.is_company_scoped else ()
-        for company in sorted({*draft.companies(), *draft.told_companies()}):
+        if self._failure is not None:
+            return
+        for company in companies:
             if wanted and company not in wanted:
                 continue
-            unseen = chain(draft.unseen(company), draft.told(company))
-            first = next(unseen, None)
-            if first is None or not self._is_believable(draft, company):
-                continue
-            chunk = [first]
-            for key in unseen:
-                chunk.append(key)
-                if len(chunk) >= 10_000:  # noqa: PLR2004  keys held at once
-                    yield self._deleted(draft, company, chunk)
-                    chunk = []
-            if chunk:
+            gone = keys_of(company)
+            while chunk := list(islice(gone, _DELETES_AT_ONCE)):
                 yield self._deleted(draft, company, chunk)
 
-    def _is_believable(self, draft: Draft, company: str) -> bool:
-        """Say whether the listing of a legal entity was complete."""
-        listed = self._listed.get(company, _Listed()).rows
-        scoped = self._entity.is_company_scoped
-        if (
-            listed == 0
-            and scoped
-            and not self._environment.is_in_sight(company, entity_set=self._entity.name)
-        ):
-            self._failure = PagingError(
-                f"Sweeping {self._entity.name}: legal entity {company} had {draft.base_count(company)} rows, and the "
-                "service user does not see it any more. Its rows are not taken for deleted.",
-                remedy="Give the user its rights back, or name the companies to read in the setting companies.",
-            )
-            return False
-        segment = Segment(company=company or None)
-        count = count_rows(self._entity, self._environment, segment)
-        if count is not None and count > listed:
-            if listed == 0:
-                self._failure = PagingError(
-                    f"Sweeping {self._entity.name}: the listing of {company or 'the entity'} came back empty, but F&O "
-                    f"counts {count} rows. Nothing is taken for deleted."
-                )
-            else:
-                logger.warning(
-                    "%s: F&O counts %d rows in %s, %d were listed; deletes are left to the next sweep.",
-                    self._entity.name,
-                    count,
-                    company or "all",
-                    listed,
-                )
-            return False
-        return count is not None
-
-    def _deleted(self, draft: Draft, company: str, keys: Iterable[bytes]) -> Batch:
-        gone = list(keys)
-        draft.forget(company, gone)
-        self.deletes += len(gone)
-        now = datetime.now(timezone.utc).isoformat()
-        block = DeletedBlock(self._entity.key, gone, now, self._texts)
+    def _deleted(self, draft: Draft, company: str, keys: list[bytes]) -> Batch:
+        draft.forget(company, keys)
+        self.deletes += len(keys)
+        now = self._environment.session.clock.now().astimezone(timezone.utc)
+        block = DeletedBlock(self._entity.key, keys, now.isoformat(), self._texts)
         return Batch(block, self._bookmark, deleted=True)
 
 
-def _digest(piece: Any) -> bytes:
-    return hashlib.blake2b(piece, digest_size=8).digest()
-
-
-def _text(value: bytes) -> str:
-    return str(msgspec.json.decode(value)) if value.startswith(b'"') else value.decode()
+@contextmanager
+def _no_literal(company: str, whole: dict[str, str]) -> Iterator[None]:
+    """Have a legal entity read whole where a key is nothing that a filter can say: a null, another type."""
+    try:
+        yield
+    except D365FOError as exc:
+        whole[company] = str(exc)

@@ -46,13 +46,13 @@ def layout(etag: str | bytes) -> int | None:
 
 
 def fingerprint(etag: str | bytes) -> bytes:
-    """Return 8 bytes of hash over the pairs as they stand, or over an etag of another form as it is.
+    """Return 8 bytes of hash over what an etag holds, whatever envelope it came in.
 
     The order of the pairs counts: it says which table a version is of.
     """
     raw = _bytes(etag)
-    decoded = _decoded(raw)
-    return blake2b(raw if decoded is None else decoded, digest_size=FINGERPRINT_BYTES).digest()
+    envelope = _ENVELOPE.fullmatch(raw)
+    return blake2b(raw if envelope is None else envelope[1], digest_size=FINGERPRINT_BYTES).digest()
 
 
 def _bytes(etag: str | bytes) -> bytes:

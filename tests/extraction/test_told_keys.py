@@ -78,9 +78,9 @@ def test_a_snapshot_settles_all(location):
 
 def test_a_hash_that_returns_to_what_it_was_is_told_again(location):
     first = run(location, None, put=[(b"a", OLD), (b"c", OLD)])
-    killed(location, first, put=[(b"a", NEW)], prints_return=True)
+    killed(location, first, put=[(b"a", NEW)])
 
-    with opened(location, first) as store, store.begin(prints_return=True) as draft:
+    with opened(location, first) as store, store.begin() as draft:
         moved = draft.compare("usmf", [(b"a", OLD), (b"c", OLD)])
 
     assert moved == [0]
