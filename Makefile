@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format pytest faults bench bench-sweep meltano targets airbyte image clean
+.PHONY: help setup demo test check format pytest faults bench bench-sweep meltano targets airbyte docs image clean
 
 help: ## List the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ targets: $(STAMP) ## The tap into every Singer target that installs, into docs/t
 
 airbyte: $(STAMP) ## PyAirbyte and Airbyte's own standard tests against the sandbox
 	@$(BIN)/python scripts/airbyte.py
+
+docs: $(STAMP) ## Remedies, recorded walk and pictures of the documentation (wants Debian's chromium)
+	@$(BIN)/python -m uv pip install -q --python $(BIN)/python --group docs
+	@$(BIN)/python scripts/docs.py
 
 image: ## Build the container image where docker or buildah is there
 	@bash scripts/image.sh
