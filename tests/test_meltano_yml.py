@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import jsonschema
 import pytest
+import referencing
+import referencing.jsonschema
 import yaml
 
 from tap_d365fo.config import SETTINGS
@@ -65,13 +71,24 @@ def test_loaders_are_pinned_as_the_targets_that_were_tried():
 HUB = yaml.safe_load((Path(__file__).parent.parent / "docs/hub/tap-d365fo.yml").read_text(encoding="utf-8"))
 HUB_FORM = {
     "type": "object",
-    "required": ["name", "namespace", "variant", "label", "description", "pip_url", "executable", "settings"],
+    "required": [
+        "name",
+        "namespace",
+        "variant",
+        "label",
+        "description",
+        "pip_url",
+        "executable",
+        "settings",
+        "quality",
+    ],
     "additionalProperties": False,
     "properties": {
         **{name: {"type": "string"} for name in ("name", "namespace", "variant", "label", "description")},
         **{name: {"type": "string"} for name in ("definition", "prereq", "usage", "pip_url", "executable")},
         "domain_url": {"type": "string", "pattern": "^https://"},
-        "logo_url": {"type": "string", "pattern": "^/assets/logos/extractors/"},
+        "quality": {"enum": ["gold", "silver", "bronze", "unknown"]},
+        "supported_python_versions": {"type": "array", "items": {"pattern": r"^3\.\d+$"}},
         "maintenance_status": {"enum": ["active", "beta", "development", "inactive", "unknown"]},
         "keywords": {"type": "array", "items": {"type": "string"}},
         "capabilities": {"type": "array"},
@@ -104,3 +121,26 @@ def test_the_hubs_definition_has_the_hubs_form():
 )
 def test_the_hubs_definition_says_what_the_project_says(name):
     assert HUB[name] == EXTRACTOR[name]
+
+
+@pytest.mark.skipif("MELTANO_HUB" not in os.environ, reason="MELTANO_HUB names no checkout of Meltano's hub")
+def test_the_hubs_definition_stands_before_the_hubs_own_schema():
+    schema = Path(
+        os.environ["MELTANO_HUB"], "schemas", "plugin_definitions", "extractors.schema.json"
+    ).resolve()
+
+    def retrieve(uri: str) -> referencing.Resource:
+        return referencing.jsonschema.DRAFT7.create_resource(
+            json.loads(Path(unquote(urlsplit(uri).path)).read_text())
+        )
+
+    root = {**json.loads(schema.read_text()), "$id": schema.as_uri()}
+    validator = jsonschema.Draft7Validator(root, registry=referencing.Registry(retrieve=retrieve))
+
+    assert [error.message for error in validator.iter_errors(HUB)] == []
+
+
+def test_the_pythons_of_the_hubs_definition_are_those_of_the_package():
+    project = (Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8")
+
+    assert HUB["supported_python_versions"] == re.findall(r"Python :: (3\.\d+)", project)
