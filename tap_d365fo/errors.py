@@ -202,7 +202,8 @@ class IncompleteReadError(D365FOError):
         self.causes = causes
         self.fault = min((each.fault for each in causes.values()), key=ACTIONABLE.index, default="system")
         lines = "; ".join(f"{name}: {cause}" for name, cause in causes.items())
-        super().__init__(f"{len(causes)} stream(s) were not read whole: {lines}")
+        streams = "1 stream was" if len(causes) == 1 else f"{len(causes)} streams were"
+        super().__init__(f"{streams} not read whole: {lines}")
 
 
 class Interrupted(D365FOError):

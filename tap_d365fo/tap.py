@@ -89,6 +89,9 @@ class TapD365FO(Tap):
         except ConfigValidationError:
             Config.from_mapping(self._config)
             raise
+        except D365FOError:
+            self._never_began()
+            raise
 
     # -- settings and connection ------------------------------------------------------------------------
 
@@ -126,6 +129,10 @@ class TapD365FO(Tap):
 
         view = view_for(sys.stderr, sys.stdout)
         return Watch(view, self.extractor.session, metrics_file=self.settings.metrics_file)
+
+    def _never_began(self) -> None:
+        if self._extractor is not None:  # without one there was nothing to watch
+            self.watch.never_began()
 
     @property
     def given_bookmarks(self) -> Mapping[str, Any]:

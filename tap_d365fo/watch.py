@@ -163,6 +163,11 @@ class Watch:
         self.view.close(self)
         self._write_metrics()
 
+    def never_began(self) -> None:
+        """Note that the run ended before there were streams: a monitor must not take the last run for it."""
+        self.is_over = True
+        self._write_metrics()
+
     # -- what it is told --------------------------------------------------------------------------------
 
     def began(self, name: str, reading: Reading | Sweep) -> None:
@@ -249,7 +254,7 @@ class Watch:
     @property
     def is_whole(self) -> bool:
         """Whether the run is over and read every stream whole."""
-        return self.is_over and self.states["whole"] == len(self.streams)
+        return self.is_over and bool(self.streams) and self.states["whole"] == len(self.streams)
 
     @property
     def throttled_seconds(self) -> float:

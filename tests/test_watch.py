@@ -15,6 +15,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from singer import sync
 
 from tap_d365fo import openmetrics
+from tap_d365fo.errors import D365FOError
+from tap_d365fo.tap import TapD365FO
 from tap_d365fo.transport.session import Attempt, Hold, Wait
 from tap_d365fo.watch import QUIET_SECONDS, LogView, Watch, duration
 
@@ -222,6 +224,22 @@ def test_a_failed_stream_is_not_whole_and_neither_is_the_run(sandbox, tmp_path):
     assert found["d365fo_stream_whole", "CustomersV3"] == 1
     assert (found["d365fo_run_whole", ""], found["d365fo_run_streams_failed", ""]) == (0, 1)
     assert found["d365fo_run_ended", ""] == 1
+
+
+@pytest.mark.parametrize("changes", [{"client_secret": "wrong-secret"}, {"entities": ["NoSuchEntity"]}])
+def test_a_run_that_never_began_is_not_taken_for_the_last_one(sandbox, tmp_path, changes):
+    path = tmp_path / "run.prom"
+    settings = sandbox.config(entities=["MainAccounts"], metrics_file=str(path))
+    sync(settings)
+    before = figures(path)
+
+    with pytest.raises(D365FOError):
+        TapD365FO(config={**settings, **changes})
+
+    assert before["d365fo_run_whole", ""] == 1
+    after = figures(path)
+    assert (after["d365fo_run_whole", ""], after["d365fo_run_ended", ""]) == (0, 1)
+    assert after["d365fo_run_streams", ""] == 0
 
 
 def test_the_deletes_of_a_sweep_are_counted(sandbox, tmp_path):

@@ -7,16 +7,13 @@ steps behind it are not checked, and say so. A check reads little: one row of ea
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tap_d365fo import remedies
-from tap_d365fo.config import Config
 from tap_d365fo.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -30,33 +27,24 @@ from tap_d365fo.errors import (
     TransportError,
     UnreadablePageError,
 )
-from tap_d365fo.extraction.extractor import Extractor, ReadPlan
+from tap_d365fo.extraction.extractor import ReadPlan
 from tap_d365fo.extraction.findings import Finding, Verdict, counted
 from tap_d365fo.extraction.store_location import try_out
+from tap_d365fo.extraction.walk import SHOWN, Settings, Walk, curt, listed, without_values
 from tap_d365fo.transport.http import route_to
-from tap_d365fo.transport.session import Attempt, Event, Hold
 
 if TYPE_CHECKING:
     from tap_d365fo.extraction.entity import DataEntity
     from tap_d365fo.transport.clock import Clock
 
-Settings = Mapping[str, Any]
-
-CHECK_BUDGET_SECONDS = 60
-"""How long one request of a check is retried: a person is waiting."""
 MOST_ENTITIES = 100
 """Selected entities of which a row is read."""
-MOST_NAMED = 6
-"""Entities of the settings in which rows of a legal entity are looked for."""
 MOST_COMPANIES = 25
 """Legal entities that are looked into, where the settings name none."""
 SLOW_METADATA_SECONDS = 60.0
 
 _TEMPLATE_COMPANY = "dat"
 """The legal entity that every environment has and nobody does business in."""
-_SHORTEST_SECRET = 6
-_SHOWN = 40
-"""Names that a message lists."""
 
 
 def diagnose(
@@ -70,7 +58,7 @@ def diagnose(
     Settings that have still to be read are given as a function, so that what is wrong with their file is a
     finding too.
     """
-    walk = _Walk(settings, clock, rng)
+    walk = Walk(settings, clock, rng)
     failed = ""
     try:
         for name, step in _STEPS:
@@ -84,100 +72,21 @@ def diagnose(
         walk.close()
 
 
-def _found(name: str, step: Step, walk: _Walk) -> Iterator[Finding]:
+def _found(name: str, step: Step, walk: Walk) -> Iterator[Finding]:
     try:
         yield from step(walk)
     except D365FOError as exc:
         remedy = exc.remedy or remedies.next_step(remedies.find("answer", "broken"))
-        yield Finding(name, "failed", exc.message, remedy, dict(exc.ids))
+        message = curt(exc) if isinstance(exc, BrokenAnswerError) else exc.message
+        yield Finding(name, "failed", message, remedy, dict(exc.ids))
 
 
-@dataclass
-class _Walk:
-    """What the steps so far have learned."""
-
-    settings: Settings | Callable[[], Settings]
-    clock: Clock | None
-    rng: random.Random | None
-    secrets: tuple[str, ...] = ()
-    extractor_or_none: Extractor | None = None
-    refused: AuthenticationError | None = None
-    """Why Entra gave no token."""
-    token_seconds: float = 0.0
-    entities: list[DataEntity] = field(default_factory=list)
-    unfit: ConfigurationError | None = None
-    """What settings ask of entities and the environment does not have."""
-    sent: int = 0
-    """How many requests were sent to F&O."""
-    throttled: int = 0
-    """How many of them F&O put off."""
-
-    @property
-    def extractor(self) -> Extractor:
-        if self.extractor_or_none is None:
-            raise D365FOError("The settings were not read.")
-        return self.extractor_or_none
-
-    @property
-    def config(self) -> Config:
-        return self.extractor.config
-
-    @property
-    def named(self) -> tuple[str, ...]:
-        """Entities that the settings name, as far as that can be the name of an entity set."""
-        return tuple(each for each in self.config.entities if each.isidentifier())[:MOST_NAMED]
-
-    @property
-    def selected(self) -> list[DataEntity]:
-        return [each for each in self.entities if each.selected_by_default]
-
-    def open(self) -> Config:
-        """Read the settings and make the connection, which sends nothing yet."""
-        given = self.settings() if callable(self.settings) else self.settings
-        named = (given.get(name) for name in ("client_secret", "client_certificate_password"))
-        self.secrets = tuple(
-            each for each in named if isinstance(each, str) and len(each) >= _SHORTEST_SECRET
-        )
-        config = Config.from_mapping(given)
-        patient = min(config.retry_budget_seconds, CHECK_BUDGET_SECONDS)
-        config = replace(config, retry_budget_seconds=patient)
-        self.extractor_or_none = Extractor(config, clock=self.clock, rng=self.rng)
-        self.extractor.session.on_event = self._count
-        return config
-
-    def _count(self, event: Event) -> None:
-        self.sent += isinstance(event, Attempt)
-        self.throttled += isinstance(event, Hold)
-
-    def seconds(self) -> float:
-        return self.extractor.session.clock.monotonic()
-
-    def without_secrets(self, finding: Finding) -> Finding:
-        """Take secrets out of what others wrote, whatever they quote."""
-
-        def clean(value: Any) -> Any:
-            if isinstance(value, str):
-                for each in self.secrets:
-                    value = value.replace(each, "***")
-                return value
-            return [clean(each) for each in value] if isinstance(value, list) else value
-
-        evidence = {name: clean(value) for name, value in finding.evidence.items()}
-        return replace(
-            finding, message=clean(finding.message), remedy=clean(finding.remedy), evidence=evidence
-        )
-
-    def close(self) -> None:
-        if self.extractor_or_none is not None:
-            self.extractor_or_none.close()
-
-
-Step = Callable[[_Walk], Iterable[Finding]]
+Step = Callable[[Walk], Iterable[Finding]]
 
 # -- settings and the way to the environment -----------------------------------------------------------------
 
 
-def _settings(walk: _Walk) -> Iterator[Finding]:
+def _settings(walk: Walk) -> Iterator[Finding]:
     try:
         config = walk.open()
     except ConfigurationError as exc:
@@ -202,7 +111,7 @@ def _settings(walk: _Walk) -> Iterator[Finding]:
         yield Finding("settings", "warning", " ".join(odd), remedies.find("settings", "odd").step)
 
 
-def _host(walk: _Walk) -> Iterator[Finding]:
+def _host(walk: Walk) -> Iterator[Finding]:
     seconds = walk.extractor.session.reach()
     route = route_to(walk.config.environment_url)
     way = f" through the proxy {route.proxy}" if route.proxy else ""
@@ -220,7 +129,7 @@ def _host(walk: _Walk) -> Iterator[Finding]:
 # -- signing in ----------------------------------------------------------------------------------------------
 
 
-def _entra(walk: _Walk) -> Iterator[Finding]:
+def _entra(walk: Walk) -> Iterator[Finding]:
     """Ask for a token: what comes instead tells about this step or one of the next."""
     began = walk.seconds()
     try:
@@ -242,7 +151,7 @@ _RAISED_NO_OBJECTION = {
 
 
 def _of_sign_in(step: str) -> Step:
-    def judge(walk: _Walk) -> Iterator[Finding]:
+    def judge(walk: Walk) -> Iterator[Finding]:
         refused = walk.refused
         if refused and step == remedies.step_of_refusal(refused.code, refused.kind):
             code = {"aadsts": refused.code} if refused.code else {}
@@ -253,7 +162,7 @@ def _of_sign_in(step: str) -> Step:
     return judge
 
 
-def _token(walk: _Walk) -> Iterator[Finding]:
+def _token(walk: Walk) -> Iterator[Finding]:
     claims = walk.extractor.session.authenticator.claims()
     seen = {name: claims[name] for name in ("aud", "tid", "oid", "appid", "exp") if name in claims}
     if not claims:
@@ -272,7 +181,7 @@ def _token(walk: _Walk) -> Iterator[Finding]:
     yield Finding("token", verdict, remedy.cause, remedies.next_step(remedy), seen)
 
 
-def _is_refused(walk: _Walk) -> bool:
+def _is_refused(walk: Walk) -> bool:
     """Say whether F&O refuses the token: some environments take what others would not."""
     try:
         walk.extractor.service.service_document()
@@ -286,7 +195,7 @@ def _is_refused(walk: _Walk) -> bool:
 # -- F&O -----------------------------------------------------------------------------------------------------
 
 
-def _access(walk: _Walk) -> Iterator[Finding]:
+def _access(walk: Walk) -> Iterator[Finding]:
     try:
         walk.extractor.service.service_document()
     except (EntitySetNotFoundError, QueryRejectedError, UnreadablePageError) as exc:
@@ -299,12 +208,12 @@ def _access(walk: _Walk) -> Iterator[Finding]:
     yield Finding("access", "ok", "F&O accepts the application.")
 
 
-def _version(walk: _Walk) -> Iterator[Finding]:
+def _version(walk: Walk) -> Iterator[Finding]:
     step = remedies.next_step(remedies.find("entities", "version"))
     try:
         version = walk.extractor.service.application_version()
     except (ServiceError, BrokenAnswerError, TransportError) as exc:
-        yield Finding("version", "warning", _curt(exc), step, dict(exc.ids))
+        yield Finding("version", "warning", curt(exc), step, dict(exc.ids))
         return
     if not version:
         yield Finding("version", "warning", "F&O answers, but tells no version.", step)
@@ -312,7 +221,7 @@ def _version(walk: _Walk) -> Iterator[Finding]:
     yield Finding("version", "ok", f"Application version {version}.", evidence={"version": version})
 
 
-def _companies(walk: _Walk) -> Iterator[Finding]:
+def _companies(walk: Walk) -> Iterator[Finding]:
     environment = walk.extractor.environment
     visible = environment.companies()
     wanted = environment.wanted_companies(*walk.named[:1] or ("CustomerGroups",))
@@ -324,22 +233,22 @@ def _companies(walk: _Walk) -> Iterator[Finding]:
         none = remedies.find("companies", "none")
         yield Finding("companies", "warning", none.cause, remedies.next_step(none), {"visible": []})
         return
-    default = environment.default_company()
+    default = environment.default_company(walk.named)
     own = f"its default is {default}" if default else "its default shows in no row"
-    read = f" Of these are read: {_listed(wanted)}." if wanted else ""
+    read = f" Of these are read: {listed(wanted)}." if wanted else ""
     companies = counted(len(visible), "company", "companies")
-    message = f"The service user sees {companies}: {_listed(visible)}; {own}.{read}"
+    message = f"The service user sees {companies}: {listed(visible)}; {own}.{read}"
     evidence = {"visible": list(visible), "default": default, "configured": list(wanted)}
     yield Finding("companies", "ok", message, evidence=evidence)
     if empty := _without_rows(walk, wanted or visible[:MOST_COMPANIES]):
         verdict: Verdict = "failed" if wanted else "warning"
         remedy = remedies.find("companies", "out-of-sight" if wanted else "without-rows")
-        message = f"No row came of {_listed(empty)}, from entities of which a company in use has some."
+        message = f"No row came of {listed(empty)}, from entities of which a company in use has some."
         step = remedies.next_step(remedy)
         yield Finding("companies", verdict, message, step, {"without_rows": list(empty)})
 
 
-def _without_rows(walk: _Walk, companies: Iterable[str]) -> tuple[str, ...]:
+def _without_rows(walk: Walk, companies: Iterable[str]) -> tuple[str, ...]:
     """Return the legal entities that are listed, but of which no row comes: F&O says nothing of that."""
     looked = [each for each in companies if each != _TEMPLATE_COMPANY]
     with ThreadPoolExecutor(walk.config.max_parallel_requests) as beside:
@@ -351,7 +260,7 @@ def _without_rows(walk: _Walk, companies: Iterable[str]) -> tuple[str, ...]:
 # -- entities ------------------------------------------------------------------------------------------------
 
 
-def _metadata(walk: _Walk) -> Iterator[Finding]:
+def _metadata(walk: Walk) -> Iterator[Finding]:
     began = walk.seconds()
     try:
         walk.entities = walk.extractor.entities()
@@ -365,13 +274,13 @@ def _metadata(walk: _Walk) -> Iterator[Finding]:
     message = f"{counted(len(model.offered), 'entity set')}, read in {seconds:.1f} s.{slow}"
     yield Finding("metadata", "ok", message, evidence=evidence)
     if model.left_out:
-        reasons = "; ".join(f"{name}: {why}" for name, why in list(model.left_out.items())[:_SHOWN])
+        reasons = "; ".join(f"{name}: {why}" for name, why in list(model.left_out.items())[:SHOWN])
         yield Finding(
             "metadata", "warning", f"Left out: {reasons}.", evidence={"left_out": list(model.left_out)}
         )
 
 
-def _entities(walk: _Walk) -> Iterator[Finding]:
+def _entities(walk: Walk) -> Iterator[Finding]:
     if walk.unfit is not None:
         unknown = remedies.find("entities", "unknown")
         yield Finding("entities", "failed", " ".join(walk.unfit.problems), unknown.step)
@@ -387,7 +296,7 @@ def _entities(walk: _Walk) -> Iterator[Finding]:
     yield Finding("entities", "ok", f"{selected} selected: {how}.", evidence=evidence)
 
 
-def _rows(walk: _Walk) -> Iterator[Finding]:
+def _rows(walk: Walk) -> Iterator[Finding]:
     selected = walk.selected
     if not selected:
         yield Finding("rows", "not-checked", "Not checked, because no entity is selected.")
@@ -400,14 +309,14 @@ def _rows(walk: _Walk) -> Iterator[Finding]:
         yield Finding("rows", "not-checked", message, evidence={"entities": left})
 
 
-def _one_row(walk: _Walk, entity: DataEntity) -> Finding:
+def _one_row(walk: Walk, entity: DataEntity) -> Finding:
     plan = ReadPlan(entity, frozenset(each.name for each in entity.properties), bookmark={})
     began = walk.seconds()
     try:
         row = walk.extractor.first_row(plan)
     except D365FOError as exc:
         filter_text = walk.config.options_for(entity.name).filter or ""
-        message = f"{entity.name}: {_without_values(_curt(exc), filter_text)}"
+        message = f"{entity.name}: {without_values(curt(exc), filter_text)}"
         return Finding("rows", "failed", message, exc.remedy or "", {"entity": entity.name, **exc.ids})
     seconds = walk.seconds() - began
     came = "a row came" if row else "there is no row"
@@ -426,7 +335,7 @@ def _one_row(walk: _Walk, entity: DataEntity) -> Finding:
 # -- pace and change store -----------------------------------------------------------------------------------
 
 
-def _throttling(walk: _Walk) -> Iterator[Finding]:
+def _throttling(walk: Walk) -> Iterator[Finding]:
     pace = walk.extractor.session.pace
     sent, throttled = walk.sent, walk.throttled
     evidence = {
@@ -446,7 +355,7 @@ def _throttling(walk: _Walk) -> Iterator[Finding]:
     yield Finding("throttling", "warning", message, remedies.next_step(remedy), evidence)
 
 
-def _change_store(walk: _Walk) -> Iterator[Finding]:
+def _change_store(walk: Walk) -> Iterator[Finding]:
     location = walk.config.change_store
     if location is None:
         message = "Not checked, because change_store is not set; without it there are no sweeps."
@@ -473,26 +382,3 @@ _STEPS: tuple[tuple[str, Step], ...] = (
 )
 CHECKS = tuple(name for name, _ in _STEPS)
 """Names of the checks in their order."""
-
-# -- words ---------------------------------------------------------------------------------------------------
-
-
-def _curt(exc: D365FOError) -> str:
-    """Return an error's message without the query, and without what F&O says of a row."""
-    if isinstance(exc, UnreadablePageError):
-        return f"F&O answered {exc.status}: it fails to read its first row."
-    return exc.message.partition(" The query was:")[0]
-
-
-def _without_values(message: str, filter_text: str) -> str:
-    """Take the values of the user's own filter out of a message that quotes it."""
-    for value in sorted(set(re.findall(r"'([^']+)'|\b(\d[\d.:TZ-]*)\b", filter_text)), reverse=True):
-        for each in filter(None, value):
-            message = message.replace(each, "...")
-    return message
-
-
-def _listed(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more

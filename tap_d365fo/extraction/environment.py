@@ -101,7 +101,8 @@ class Environment:
             while not chain.finished:
                 block, _ = fetcher.fetch(chain)
                 rows = list(block.records()) if block else []
-                found.update({str(row[_LEGAL_ENTITY_ID.name]).lower(): None for row in rows})
+                names = [row.get(_LEGAL_ENTITY_ID.name) for row in rows]
+                found.update({each.lower(): None for each in names if isinstance(each, str) and each})
         except (AccessDeniedError, EntitySetNotFoundError, QueryRejectedError, UnreadablePageError) as exc:
             logger.warning(
                 "The list of legal entities cannot be read, so companies are not read side by side: %s", exc
@@ -163,13 +164,13 @@ class Environment:
         ):
             return None
 
-    def default_company(self) -> str | None:
-        """Return the service user's own legal entity; None where no row shows it.
+    def default_company(self, entity_sets: tuple[str, ...]) -> str | None:
+        """Return the service user's own legal entity; None where no row of `entity_sets` or others shows it.
 
         It is the one whose rows come where a query does not ask across companies (facts section 3.2), the
         only such query of ours.
         """
-        for entity_set in _PROBES:
+        for entity_set in dict.fromkeys((*entity_sets, *_PROBES)):
             rows = self._first_rows(
                 f"{entity_set}?$select={DATA_AREA_ID}&$top=1", "looking for the default company"
             )

@@ -257,6 +257,44 @@ def test_each_request_that_is_put_off_is_counted_with_or_without_headers(bare, f
     assert throttling.evidence["waited_seconds"] >= 2
 
 
+@pytest.mark.parametrize("value", [[{}], [{"LegalEntityId": None}], [{"LegalEntityId": ""}], []], ids=str)
+def test_a_list_of_companies_that_names_none_is_a_warning(bare, findings, value):
+    bare.script("/data/LegalEntities", reply_json({"value": value}))
+
+    found = findings()
+
+    assert verdicts(found) == USUAL
+    assert remedies.find("companies", "none").cause in the(found, "companies").message
+
+
+def test_the_default_company_shows_in_the_entities_that_are_wanted(bare, findings):
+    bare.script("/data/LegalEntities", reply_json({"value": [{"LegalEntityId": "usmf"}]}))
+
+    found = findings()
+
+    (companies,) = [each for each in found if each.check == "companies"]
+    assert companies.evidence["default"] == "usmf"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"value":{"Name":"Top Secret Ltd"}}',
+        b'{"value":[{"Name":"Top Secret Ltd"',
+        b'[{"Name":"Top Secret Ltd"}]',
+    ],
+    ids=["object", "cut off", "list"],
+)
+def test_rows_that_came_broken_are_not_repeated(bare, findings, body):
+    bare.script("/data/Widgets", Reply(200, body, {"Content-Type": "application/json"}))
+
+    found = findings()
+
+    assert the(found, "rows").verdict == "failed"
+    assert the(found, "rows").message.startswith("Widgets: Reading a row of Widgets: The answer is")
+    assert "Top Secret" not in json.dumps([each.to_json() for each in found])
+
+
 # -- the way there ----------------------------------------------------------------------------------------
 
 
