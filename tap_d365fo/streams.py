@@ -98,6 +98,18 @@ class EntityStream(Stream):
         except D365FOError as exc:
             self.tap.failed(self, exc)
 
+    def get_batch_config(self, config: Mapping[str, Any]) -> BatchConfig | None:
+        """Return how files are to be written; None where the stream leaves under several names.
+
+        The SDK would then name the same files under each of them; as records each name gets its own.
+        """
+        found = super().get_batch_config(config)
+        if found is None or len(self.stream_maps) <= 1:
+            return found
+        names = ", ".join(each.stream_alias for each in self.stream_maps)
+        self.logger.info("%s leaves as records, not in files: it is mapped to %s.", self.name, names)
+        return None
+
     def get_batches(
         self,
         batch_config: BatchConfig,

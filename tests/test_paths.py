@@ -44,7 +44,10 @@ def run(box, request, tmp_path_factory):
         )
         outcome = sync({**config, **json.loads(how)}, select(discover(config), *streams))
         assert outcome.error is None
-        assert {each["stream"] for each in outcome.of("SCHEMA")} == set(streams)
+        copies = {
+            alias for alias, each in json.loads(how).get("stream_maps", {}).items() if "__source__" in each
+        }
+        assert {each["stream"] for each in outcome.of("SCHEMA")} == {*streams, *copies}
         return outcome
 
     return lambda **settings: sync_all(json.dumps(settings))
@@ -103,6 +106,20 @@ def test_batch_files_hold_the_records(run, tmp_path, compression, maps):
     assert sorted(in_files(batched)) == sorted(
         (each["stream"], json.dumps(digits(each["record"]), sort_keys=True)) for each in as_sent.of("RECORD")
     )
+
+
+def test_a_stream_with_several_names_leaves_as_records_beside_others_in_files(run, tmp_path):
+    as_sent = run()
+    name = min(each["stream"] for each in as_sent.of("RECORD"))
+    maps = {name: {}, "Copy": {"__source__": name, "__filter__": "1 == 1"}}
+
+    batched = run(batch_config=batch_config(tmp_path / "batches", "gzip"), stream_maps=maps)
+
+    for alias in (name, "Copy"):
+        assert len(batched.records(alias)) == len(as_sent.records(name))
+    assert {each["stream"] for each in batched.of("BATCH")} == {
+        each["stream"] for each in as_sent.of("RECORD") if each["stream"] != name
+    }
 
 
 def batch_config(folder: Path, compression: str) -> dict:
