@@ -1,7 +1,8 @@
 """What an answer, or none, means: a table from status to verdict, and how long to wait before the next try.
 
 Weather (throttling, gateways, connections) is waited out within the budget. What repeats identically is no
-weather: a 500 with the same text is data that cannot be read, the same broken bytes will not mend.
+weather: a 500 with the same text is data that cannot be read, the same broken JSON will not mend. A page
+that is not JSON at all comes from someone else (a maintenance page, a proxy) and goes as it came.
 """
 
 from __future__ import annotations
@@ -66,10 +67,18 @@ IDENTICAL_ERRORS = 3
 """The same 500 so often in a row is data, not weather (facts section 7.2)."""
 IDENTICAL_BLANK_ERRORS = 8
 """A 500 that says nothing may be a server that restarts: more patience, some two minutes of it."""
-IDENTICAL_BODIES = 5
-"""The same broken body so often in a row will not mend."""
+IDENTICAL_BODIES = 8
+"""The same broken JSON so often in a row, over some two minutes, will not mend."""
 SIGN_IN_REDIRECTS = 3
 """Redirects to a sign-in page that are taken for weather before they are taken for a refusal."""
+REFUSALS: Mapping[str, int] = MappingProxyType({"stranger": 3, "new": 4, "known": 6})
+"""401s of one request, each on a token that was the present one, that are a refusal for good.
+
+By whom F&O answered well before: not this application, not for this address, or for both. It may lose a
+token that it took a moment ago; that it takes none from the first is a set-up that lacks a step.
+"""
+VAIN_RENEWALS: Mapping[str, int] = MappingProxyType({"stranger": 2, "new": 5, "known": 5})
+"""New tokens in a row, for all requests together, that may bring no good answer at all."""
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
 _LARGEST_ERROR = 1024 * 1024
@@ -106,6 +115,11 @@ def inner_message(body: bytes) -> str:
         messages += [text for text in found if isinstance(text, str) and text.strip()]
         error = next((error[name] for name in _NESTED if error.get(name)), None)
     return without_stack_trace(messages[-1]) if messages else ""
+
+
+def is_json_cut(body: bytes) -> bool:
+    """Tell F&O's own page that is broken from another's page: HTML, a proxy's word, nothing at all."""
+    return body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
 
 
 def without_stack_trace(text: str) -> str:

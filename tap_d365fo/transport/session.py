@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import requests
@@ -20,12 +21,16 @@ import urllib3
 
 from tap_d365fo import __version__, remedies
 from tap_d365fo.errors import (
+    AccessDeniedError,
     BrokenAnswerError,
     D365FOError,
+    EntitySetNotFoundError,
     Interrupted,
     PagingError,
+    QueryRejectedError,
     SlowAnswerError,
     ThrottledError,
+    UnreadablePageError,
 )
 from tap_d365fo.transport import retry
 from tap_d365fo.transport.answers import (
@@ -59,11 +64,12 @@ Sign = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 """Puts a token on a request, or nothing."""
 
 CONNECT_SECONDS = 30.0
+_SIMPLE = "LegalEntities?cross-company=true&$select=LegalEntityId&$top=1"
 WAIT_WORTH_A_WORD = 5.0
+OUTAGE_SECONDS = 900.0
+"""How long a server that answers everything with the same 500 is taken for one that starts."""
 FEWEST_TRIES = 3
 """Tries that a request gets even where others have found for a whole budget that nothing answers."""
-MOST_VAIN_RENEWALS = 2
-"""Fresh tokens that may bring nothing before no more are asked for: F&O refuses the application."""
 
 
 @dataclass(slots=True)
@@ -116,7 +122,7 @@ class _Tries:
     policy: retry.RetryPolicy
     attempt: int = 0
     sent_at: float = 0.0
-    renewed: bool = False
+    refusals: int = 0
     redirects: int = 0
     token: str = field(default="", repr=False)
     wait: float | None = None
@@ -129,6 +135,14 @@ class _Tries:
         self.identical = self.identical + 1 if text == self.last_print else 1
         self.last_print = text
         return self.identical
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    """The token of the latest request that was answered well, and when it was sent."""
+
+    token: str = field(default="", repr=False)
+    sent_at: float = 0.0
 
 
 class _Again(Exception):
@@ -170,8 +184,9 @@ class ODataSession:
         self._http = new_session(pool=config.max_parallel_requests)
         self._session_id = str(uuid4())
         self._lock = threading.Lock()
-        self._granted = False
-        """Whether F&O ever answered this application well: then it knows it."""
+        self._granted: set[str] = set()
+        """Paths that F&O ever answered well: then it knows this application, and lets it read there."""
+        self._accepted = _Accepted()
         self._vain_renewals = 0
         """How many fresh tokens in a row brought nothing."""
         self._out_since: float | None = None
@@ -237,6 +252,24 @@ class ODataSession:
                 if is_for_good or tries.attempt >= FEWEST_TRIES:
                     raise error from None
                 self._wait(request, error, tries)
+
+    def wait_until_served(self, cause: UnreadablePageError) -> None:
+        """Return once F&O answers a simple question, though it be with a refusal.
+
+        What tells one row that cannot be read from a server that fails whatever it is asked. Raises
+        `cause` where it still fails after OUTAGE_SECONDS, or at the end of the retry budget.
+        """
+        request = Request("GET", f"{self._config.service_root}/{_SIMPLE}", what="looking whether F&O serves")
+        tries = _Tries(self.clock.monotonic(), self._policy.within(OUTAGE_SECONDS))
+        while True:
+            tries.attempt += 1
+            try:
+                self.send(lambda: request, lambda _answer: None)
+                return
+            except (AccessDeniedError, EntitySetNotFoundError, QueryRejectedError):
+                return
+            except UnreadablePageError:
+                self._wait(request, cause, tries)
 
     # -- sending ----------------------------------------------------------------------------------------
 
@@ -339,7 +372,9 @@ class ODataSession:
         """Return for a success; raise _Again for weather, and the right error for anything else."""
         verdict = retry.verdict(answer.status, answer.body, answer.headers)
         if verdict == "good":
-            self._granted = True
+            self._granted.add(urlsplit(request.url).path)
+            if tries.sent_at >= self._accepted.sent_at:
+                self._accepted = _Accepted(tries.token, tries.sent_at)
             self._vain_renewals = 0
             self.pace.succeeded()
             return
@@ -358,18 +393,44 @@ class ODataSession:
         raise _Again(error) if error.fault == "transient" else error
 
     def _judge_sign_in(self, request: Request, answer: Answer, tries: _Tries) -> Exception:
-        """A 401 or a redirect to a sign-in page: a new token once, then it is a refusal."""
+        """A 401 or a redirect to a sign-in page: new tokens, a few; then it is a refusal."""
         denied = self._refusal(request, answer)
         if self.authenticator.has_replaced(tries.token):
             return _Again(denied, at_once=True)  # refused for another request too, and renewed for that one
-        if not tries.renewed and self._vain_renewals < MOST_VAIN_RENEWALS:
-            tries.renewed = True
-            if self.authenticator.renew(tries.token):
-                self._vain_renewals += 1
+        tries.refusals += 1
+        if answer.status // 100 == 3:  # noqa: PLR2004
+            return self._judge_redirect(denied, tries)
+        standing = self._standing(request)
+        if tries.refusals >= retry.REFUSALS[standing] or not self._renew(tries, standing):
+            return denied
+        return _Again(denied, at_once=tries.refusals == 1)
+
+    def _judge_redirect(self, denied: D365FOError, tries: _Tries) -> Exception:
+        """A new token at the first, then it may be a page about maintenance that is waited out."""
+        if tries.refusals == 1 and self._renew(tries, "stranger"):
             return _Again(denied, at_once=True)
         tries.redirects += 1
-        is_redirect = answer.status // 100 == 3  # noqa: PLR2004
-        return _Again(denied) if is_redirect and tries.redirects < retry.SIGN_IN_REDIRECTS else denied
+        return _Again(denied) if self._granted or tries.redirects < retry.SIGN_IN_REDIRECTS else denied
+
+    def _standing(self, request: Request) -> str:
+        """Say whom F&O refuses: a key of `retry.REFUSALS`."""
+        if not self._granted:
+            return "stranger"
+        return "known" if urlsplit(request.url).path in self._granted else "new"
+
+    def _renew(self, tries: _Tries, standing: str) -> bool:
+        """Get a new token unless the old one is good elsewhere; say whether there is one worth trying.
+
+        A token with which another request was sent later, and answered well, is not what was refused.
+        """
+        accepted = self._accepted
+        if accepted.token == tries.token and accepted.sent_at > tries.sent_at:
+            return True
+        if self._vain_renewals >= retry.VAIN_RENEWALS[standing]:
+            return False
+        if self.authenticator.renew(tries.token):
+            self._vain_renewals += 1
+        return True
 
     def _refusal(self, request: Request, answer: Answer) -> D365FOError:
         cause = remedies.cause_of_refusal(
@@ -377,7 +438,7 @@ class ODataSession:
             self.authenticator.claims(),
             environment_url=self._config.environment_url,
             tenant_id=self._config.tenant_id,
-            others_granted=self._granted,
+            others_granted=self._standing(request) == "new",
         )
         return refusal(request, answer, cause)
 
@@ -387,7 +448,8 @@ class ODataSession:
         except BrokenAnswerError as exc:
             remedy = str(remedies.find("answer", "broken"))
             error = BrokenAnswerError(f"{request.doing}: {exc.message}", remedy=remedy, ids=answer.ids)
-            if tries.same(hashlib.sha256(answer.body).hexdigest()) >= retry.IDENTICAL_BODIES:
+            identical = tries.same(hashlib.sha256(answer.body).hexdigest())
+            if identical >= retry.IDENTICAL_BODIES and retry.is_json_cut(answer.body):
                 raise error from exc
             raise _Again(error) from None
 

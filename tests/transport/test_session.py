@@ -47,7 +47,7 @@ from tap_d365fo.errors import (
     TransportError,
     UnreadablePageError,
 )
-from tap_d365fo.transport import body
+from tap_d365fo.transport import body, retry
 from tap_d365fo.transport import session as module
 from tap_d365fo.transport.pace import Pace
 from tap_d365fo.transport.session import Answer, Attempt, Hold, ODataSession, Request, Wait
@@ -672,8 +672,10 @@ def test_many_threads_whose_token_is_refused_renew_it_once(session, fno, entra):
     assert len(entra.to(TOKEN_PATH)) == 2
 
 
-def test_a_second_refusal_is_an_access_error_with_the_setup_step(session, fno, entra, clock):
-    entra.entra(*(reply_token(each, aud=fno.url, oid="o", tid="t" * 36) for each in (1, 2)))
+def test_an_application_that_was_never_taken_is_an_access_error_with_the_setup_step(
+    session, fno, entra, clock
+):
+    entra.entra(*(reply_token(each, aud=fno.url, oid="o", tid="t" * 36) for each in (1, 2, 3)))
     fno.script(PATH, Reply(401, b"", {"ms-dyn-aid": "act-2", "P3P": 'CP="No P3P policy defined."'}))
 
     error = fails(session(), AccessDeniedError)
@@ -682,8 +684,8 @@ def test_a_second_refusal_is_an_access_error_with_the_setup_step(session, fno, e
     assert error.message == "Reading CustomersV3: F&O answered 401 with an empty body."
     assert error.ids["ms-dyn-aid"] == "act-2"
     assert error.fault == "config"
-    assert len(fno.received) == 2
-    assert clock.waits == []
+    assert len(fno.received) == 3
+    assert sum(clock.waits) < 5
 
 
 @pytest.mark.parametrize(
@@ -695,7 +697,7 @@ def test_a_second_refusal_is_an_access_error_with_the_setup_step(session, fno, e
 )
 def test_the_claims_of_the_token_tell_why(session, fno, entra, claims, cause):
     shown = {**claims, "aud": claims["aud"] or fno.url}
-    entra.entra(*(reply_token(each, **shown) for each in (1, 2)))
+    entra.entra(*(reply_token(each, **shown) for each in (1, 2, 3)))
     fno.script(PATH, Reply(401, b""))
 
     assert fails(session(), AccessDeniedError).remedy == remedies.for_refusal(cause)
@@ -718,7 +720,77 @@ def test_an_application_that_is_refused_for_good_asks_entra_few_times(session, f
     for _ in range(10):
         fails(made, AccessDeniedError)
 
-    assert len(entra.to(TOKEN_PATH)) == 1 + module.MOST_VAIN_RENEWALS
+    assert len(entra.to(TOKEN_PATH)) == 1 + retry.VAIN_RENEWALS["stranger"]
+
+
+def test_401s_at_random_are_weather_where_the_same_address_was_read_before(session, fno, entra):
+    fno.script(PATH, ROWS, *(Reply(401, b"") for _ in range(5)), ROWS)
+    made = session()
+    send(made)
+
+    assert send(made)
+    assert len(entra.to(TOKEN_PATH)) == 6
+
+
+def test_a_401_that_voids_the_token_for_others_is_no_second_refusal_of_theirs(session, fno, entra):
+    """Each 401 takes the token away from all: who asks with it meanwhile is refused again and again."""
+    made, lock, void, asked = session(max_parallel_requests=8), threading.Lock(), set(), []
+
+    def answer(received) -> Reply:
+        token = received.headers["authorization"]
+        with lock:
+            asked.append(token)
+            if len(asked) % 10 == 0:
+                void.add(token)
+            return Reply(401, b"") if token in void else ROWS
+
+    fno.script(PATH, answer)
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: send(made), range(40)))
+
+    assert all(results)
+
+
+def test_an_application_that_is_removed_in_mid_run_ends_soon_with_few_tokens(session, fno, entra, clock):
+    entra.entra(*(reply_token(each, aud=fno.url, oid="o", tid="t" * 36) for each in range(1, 20)))
+    fno.script(PATH, ROWS, Reply(401, b""))
+    made = session()
+    send(made)
+
+    for _ in range(10):
+        assert fails(made, AccessDeniedError).remedy == remedies.for_refusal("unregistered")
+
+    assert len(entra.to(TOKEN_PATH)) == 1 + retry.VAIN_RENEWALS["known"]
+    assert sum(clock.waits) < 60
+
+
+def test_a_token_that_is_taken_elsewhere_is_not_replaced_for_one_refused_entity(session, fno, entra, clock):
+    made = session()
+
+    def refused(_received) -> Reply:
+        clock.pass_time(0.1)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(send, made, f"{fno.url}/data/Vendors").result(20)
+        return Reply(401, b"")
+
+    fno.script("/data/Vendors", ROWS)
+    fno.script(PATH, refused)
+
+    fails(made, AccessDeniedError)
+
+    assert len(fno.to(PATH)) == retry.REFUSALS["new"]
+    assert len(entra.to(TOKEN_PATH)) == 1
+
+
+def test_a_redirect_in_mid_run_is_waited_out_within_the_budget(session, fno, entra, clock):
+    fno.script(PATH, ROWS, *(reply_html(302) for _ in range(8)), ROWS)
+    made = session()
+    send(made)
+
+    assert send(made)
+    assert sum(clock.waits) > 60
+    assert len(entra.to(TOKEN_PATH)) == 2
 
 
 def test_a_refused_credential_stops_all_at_once(session, fno, entra):
@@ -839,12 +911,30 @@ def test_a_500_that_says_nothing_gets_more_patience_before_it_is_data(session, f
     assert sum(clock.waits) > 60
 
 
-def test_the_same_broken_bytes_are_given_up(session, fno):
+@pytest.mark.parametrize("reply", [reply_html(200), Reply(200, b"")], ids=["HTML", "nothing"])
+def test_a_maintenance_page_in_a_200_is_waited_out_however_often_it_repeats(session, fno, clock, reply):
+    fno.script(PATH, *[reply] * 20, ROWS)
+
+    assert send(session())
+    assert sum(clock.waits) > 600
+
+
+def test_a_maintenance_page_that_stays_ends_within_the_budget(session, fno, clock):
+    fno.script(PATH, reply_html(200))
+
+    error = fails(session(retry_budget_seconds=600), BrokenAnswerError)
+
+    assert sum(clock.waits) <= 600
+    assert "retry_budget_seconds is 600" in error.message
+
+
+def test_the_same_broken_bytes_are_given_up(session, fno, clock):
     fno.script(PATH, Reply(200, b'{"value": [{]}', {"ms-dyn-aid": "act-3"}))
 
     error = fails(session(), BrokenAnswerError)
 
-    assert len(fno.received) == 5
+    assert len(fno.received) == retry.IDENTICAL_BODIES
+    assert sum(clock.waits) > 60
     assert error.message == "Reading CustomersV3: the page is not JSON"
     assert error.ids["ms-dyn-aid"] == "act-3"
     assert error.remedy == str(remedies.find("answer", "broken"))
