@@ -57,7 +57,12 @@ class Fetcher:
         self._noticed: set[str] = set()
 
     def fetch(self, chain: Chain) -> tuple[RecordBlock | None, UnreadableRow | None]:
-        """Return the chain's next page, or the row that stands in its way and was stepped over."""
+        """Return the chain's next page, or the row that stands in its way and was stepped over.
+
+        A row is to blame only where it fails, F&O then serves, and the row fails again: a server that
+        fails for all alike would otherwise look like one row after another that cannot be read.
+        """
+        was_served = False
         while True:
             try:
                 block = self._session.send(chain.request, chain.read, on_slow=self._asking.page_size.shrink)
@@ -69,8 +74,12 @@ class Fetcher:
                 if not any(give_up() for give_up in self._concessions(chain, exc)):
                     raise
             except UnreadablePageError as exc:
-                if not chain.narrow():
+                if chain.narrow():
+                    continue
+                if was_served:
                     return None, self._step_over(chain, exc)
+                self._session.wait_until_served(exc)
+                was_served = True
         self._asking.page_size.learn(rows=len(block), size=block.page.size)
         self._notice_columns(block)
         chain.advance(block)

@@ -271,6 +271,10 @@ FAULTS: Mapping[str, FaultKind] = {
         "504 from a gateway, as HTML.", instead=_always(gateway_error(504, "Gateway Time-out"))
     ),
     "error-500-transient": FaultKind("500 whose text speaks of a deadlock.", instead=_transient_500),
+    "error-500-outage": FaultKind(
+        "500 with nothing but F&O's constant text, as while it starts.",
+        instead=_always(Reply(500, error_envelope("An error has occurred."))),
+    ),
     "error-500-poisoned-row": FaultKind(
         "The same 500 for every page with the row of `key` (values by |), unless only keys are asked for.",
         amend=_poisoned,

@@ -151,7 +151,28 @@ def alone() -> Iterator[Case]:
         most_seconds=600,
     )
     yield Case("short-tokens", switches={"entra.expires_in": 20})
+    yield from _at_random()
+    yield from _for_a_while()
     yield from _for_ever()
+
+
+def _at_random() -> Iterator[Case]:
+    """A tenth of all requests, without an end: what happens to one request happens to the next as well."""
+    for name in (
+        "unauthorized-401",
+        "html-200",
+        "truncated-body",
+        "connection-reset",
+        "503-bare",
+        "redirect-302",
+    ):
+        yield Case(f"{name}-at-random", (f"{name}:share=0.1",))
+
+
+def _for_a_while() -> Iterator[Case]:
+    """A minute and more of the same for all requests, in mid-run: a restart, a maintenance page."""
+    for name in ("html-200", "503-bare", "gateway-502-html", "connection-reset", "error-500-outage"):
+        yield Case(f"{name}-for-a-while", (f"{name}:after_s=0.1,for_s={75 / 50}",))
 
 
 def _poisoned_elsewhere() -> Iterator[Case]:
@@ -188,6 +209,13 @@ def _for_ever() -> Iterator[Case]:
         )
     yield Case(
         "unauthorized-401-for-ever", ("unauthorized-401:share=1",), "fails", most_tokens=3, most_seconds=60
+    )
+    yield Case(
+        "unauthorized-401-for-ever-late",
+        ("unauthorized-401:share=1,after_s=0.1",),
+        "fails",
+        most_tokens=7,
+        most_seconds=120,
     )
     for setup in ("unregistered", "user-disabled", "wrong-audience"):
         yield Case(f"setup-{setup}", ends="fails", switches={"setup": setup}, most_tokens=3, most_seconds=60)

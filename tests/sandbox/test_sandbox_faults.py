@@ -121,6 +121,7 @@ def test_faults_of_the_environment_spare_entra_and_the_other_way_round():
         ("gateway-502-html", 502, "html"),
         ("gateway-504-html", 504, "html"),
         ("error-500-transient", 500, "json"),
+        ("error-500-outage", 500, "json"),
         ("redirect-302", 302, "html"),
         ("html-200", 200, "html"),
         ("permanent-400", 400, "json"),
