@@ -42,6 +42,9 @@ faults: $(STAMP) ## Every fault alone, in pairs and in a seeded storm; random hi
 bench: $(STAMP) ## Benchmarks against a vanilla tap and the floor, into docs/benchmarks.md (long)
 	@$(BIN)/python -m benchmarks.run
 
+bench-sweep: $(STAMP) ## What change sweeps cost against full reads, into docs/benchmarks-sweeps.md
+	@$(BIN)/python -m benchmarks.sweeps
+
 meltano: $(STAMP) ## Meltano with a real PostgreSQL, compared with the sandbox's truth
 	@$(BIN)/python scripts/meltano.py
 

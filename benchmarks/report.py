@@ -76,6 +76,15 @@ def write_page(names: Sequence[str]) -> None:
     PLOT.write_text(_svg([bar for outcome in outcomes for bar in _bars(outcome)]))
 
 
+def write_page_of(name: str, introduction: str, outcomes: Sequence[Outcome]) -> None:
+    """Write a page of its own from outcomes that were just measured."""
+    told = f"_{datetime.now(timezone.utc).date().isoformat()}, {_machine()}._"
+    parts = [introduction, "## Figures", _figures(outcomes)]
+    for each in outcomes:
+        parts += [f"## {each.title}", each.setting, _markdown(each.table)]
+    (PAGE.parent / name).write_text("\n\n".join(part.strip("\n") for part in [*parts, told]) + "\n")
+
+
 _PICTURE = "![Processor seconds per million rows](benchmarks.svg)"
 
 

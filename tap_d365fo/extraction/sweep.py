@@ -24,7 +24,7 @@ from tap_d365fo.extraction.change_store import ChangeStore
 from tap_d365fo.extraction.deleted import DeletedBlock
 from tap_d365fo.extraction.listing import Listing
 from tap_d365fo.extraction.reading import Batch, Reading, ReadPlan
-from tap_d365fo.odata.etag import fingerprint, layout
+from tap_d365fo.odata.etag import fingerprints, layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -43,7 +43,7 @@ WHOLE_FROM_SHARE = 0.2
 FEWEST_FOR_WHOLE = 20
 """About as many keys fit into one filter: fewer are always fetched by key."""
 
-PAGE_BYTES = 4 * 1024 * 1024
+PAGE_BYTES = 8 * 1024 * 1024
 """What a page aims at: less than in other reads, since the store and what is compared take memory too."""
 
 _DELETES_AT_ONCE = 10_000
@@ -183,7 +183,7 @@ class Sweep:
     def _prints(self, block: RecordBlock, versions: RowVersions) -> list[bytes]:
         if self._mode == "row":
             return [hashlib.blake2b(piece, digest_size=8).digest() for piece in block.pieces]
-        return [fingerprint(each) for each in versions.etags]
+        return fingerprints(versions.etags)
 
     def _remember(
         self,

@@ -14,6 +14,10 @@ import binascii
 import re
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FINGERPRINT_BYTES = 8
 
@@ -53,6 +57,16 @@ def fingerprint(etag: str | bytes) -> bytes:
     raw = _bytes(etag)
     envelope = _ENVELOPE.fullmatch(raw)
     return blake2b(raw if envelope is None else envelope[1], digest_size=FINGERPRINT_BYTES).digest()
+
+
+def fingerprints(etags: Iterable[bytes]) -> list[bytes]:
+    """Return the fingerprints of many etags; those without an envelope, as pages are read, cost least."""
+    return [
+        blake2b(each, digest_size=FINGERPRINT_BYTES).digest()
+        if each.rstrip(b"=").isalnum()
+        else fingerprint(each)
+        for each in etags
+    ]
 
 
 def _bytes(etag: str | bytes) -> bytes:

@@ -18,6 +18,7 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from fast import FastClock, FastTap, fast_discover, trusting
 from singer import Target, select
@@ -25,8 +26,10 @@ from test_reading import canonical, expected
 from weather import MILD
 
 from tap_d365fo.errors import D365FOError
+from tap_d365fo.extraction.store_location import LocalFile
 from tap_d365fo.sandbox import entities
 from tap_d365fo.sandbox.server import Sandbox
+from tap_d365fo.sandbox.table import decode_etag, encode_etag
 
 SWEPT = (
     "CustomersV3",
@@ -81,7 +84,13 @@ def histories(count: int, *, seed: int) -> Iterator[History]:
 def _catalog() -> str:
     with Sandbox(entities.built_in(seed=7, scale=0.05)) as box, trusting(box.ca_file):
         config = box.config(change_store="unused", include_binary=True)
-        return json.dumps(select(fast_discover(config, clock=FastClock()), *SWEPT))
+        catalog = fast_discover(config, clock=FastClock())
+    return json.dumps({"streams": [each for each in catalog["streams"] if each["stream"] in SWEPT]})
+
+
+@cache
+def _schema(stream: str) -> dict[str, Any]:
+    return next(each for each in json.loads(_catalog())["streams"] if each["stream"] == stream)
 
 
 def live(history: History) -> HistoryVerdict:
@@ -133,6 +142,8 @@ class _Life:
         self.older: list[dict[str, Any] | None] = [None]
         self.settings: dict[str, Any] = {}
         self.fresh = 0
+        self.joined: dict[tuple[str, str], tuple[dict[str, Any], list[list[int]]]] = {}
+        """By a row's version what it was before a joined row came."""
         for name in self.streams:
             if self.rng.random() < 0.1:
                 self.dataset.set_etag_pairs(name, 0)
@@ -150,6 +161,9 @@ class _Life:
                 "killed",
                 "target",
                 "target",
+                "killed_in_the_store",
+                "hidden",
+                "founded",
                 "busy",
                 "weather",
                 "narrowed",
@@ -183,6 +197,38 @@ class _Life:
         lines = self.run().splitlines()
         self.take("\n".join(lines[: self.rng.randint(0, len(lines))]), forgets=self.rng.random() < 0.5)
         self.verdict.crashes += 1
+
+    def _killed_in_the_store(self) -> None:
+        """The tap ends while the store is brought to its place: before or after, with all told and no state out."""
+        usual, after = LocalFile.save, self.rng.random() < 0.5
+
+        def save(file: LocalFile) -> None:
+            if after:
+                usual(file)
+            self._keep_store()
+
+        with patch.object(LocalFile, "save", save):
+            self.take(self.run())
+        self.verdict.crashes += 1
+
+    def _hidden(self) -> None:
+        """The service user loses a company for a run; its rows stay, and the run says so."""
+        self.box.switches["companies.hidden"] = self.rng.choice(("usmf", "ussi", "demf"))
+        self.take(self.run())
+        self.box.switches["companies.hidden"] = ""
+
+    def _founded(self) -> None:
+        """There is a new company, with rows like another's."""
+        self.fresh += 1
+        company, like = f"n{self.fresh:03}", self.rng.choice(self.dataset.rows("LegalEntities"))
+        self.dataset.insert("LegalEntities", {**like, "LegalEntityId": company.upper()})
+        for stream in self.streams:
+            rows = self.dataset.rows(stream)
+            if rows and "dataAreaId" in rows[0]:
+                for row in self.rng.sample(rows, min(3, len(rows))):
+                    with suppress(ValueError):  # two companies' rows of one key
+                        self.dataset.insert(stream, {**row, "dataAreaId": company})
+        self.recover()
 
     def _busy(self) -> None:
         """Rows change while they are read."""
@@ -227,7 +273,7 @@ class _Life:
             self._compare(stream)
 
     def _compare(self, stream: str) -> None:
-        schema = next(each for each in json.loads(_catalog())["streams"] if each["stream"] == stream)
+        schema = _schema(stream)
         null_dates = self.settings.get("null_dates", True)
         rows = self.dataset.rows(stream)
         truth = expected(
@@ -256,8 +302,10 @@ class _Life:
             row = self.rng.choice(rows)
             kind = self.rng.random()
             with suppress(ValueError):  # a key that is there already
-                if kind < 0.4:
+                if kind < 0.3:
                     self.dataset.update(stream, row, self._touched(row, key))
+                elif kind < 0.4:
+                    self._join(stream, row, self._touched(row, key))
                 elif kind < 0.65:
                     self.dataset.delete(stream, row)
                 elif kind < 0.7:
@@ -267,6 +315,22 @@ class _Life:
                             self.dataset.delete(stream, each)
                 else:
                     self.dataset.insert(stream, self._new(row, key))
+
+    def _join(self, stream: str, row: Mapping[str, Any], changes: dict[str, Any]) -> None:
+        """A joined row comes or goes: with it what it brought; without it the version is that of before."""
+        with self.dataset.lock:
+            table = self.dataset.table(stream)
+            stored = table.find({name: row[name] for name in table.definition.key})
+            pairs = decode_etag(stored[0]) if stored else []
+            if stored is None or len(pairs) < 2:
+                return
+            before = self.joined.pop((stream, stored[0]), None)
+            if before is not None:
+                table.update(stored, *before)
+                return
+            joined = [*pairs[:-1], [self.rng.randint(2, 10**6), 5637144576 + self.rng.randint(0, 10**6)]]
+            self.joined[stream, encode_etag(joined)] = ({name: row[name] for name in changes}, pairs)
+            table.update(stored, changes, joined)
 
     def _touched(self, row: Mapping[str, Any], key: tuple[str, ...]) -> dict[str, Any]:
         texts = [

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tap_d365fo.odata.etag import FINGERPRINT_BYTES, RowVersion, fingerprint, layout
+from tap_d365fo.odata.etag import FINGERPRINT_BYTES, RowVersion, fingerprint, fingerprints, layout
 
 SAMPLES = Path(os.environ.get("D365FO_SAMPLES", Path(__file__).parents[2].parent / "shared" / "samples"))
 
@@ -142,3 +142,9 @@ def _etags(value):
     elif isinstance(value, list):
         for each in value:
             yield from _etags(each)
+
+
+@given(st.lists(st.one_of(st.binary(), st.binary().map(base64.b64encode)), max_size=5))
+@example([b"JzEsNTYzNzE0NDU3Nic=", b"12345", b"", b"a=b", b"==", TWO_TABLES.encode()])
+def test_fingerprints_of_many_etags_are_those_of_each(etags):
+    assert fingerprints(etags) == [fingerprint(each) for each in etags]
