@@ -80,7 +80,9 @@ class StreamFigures:
     @property
     def companies(self) -> tuple[int, int] | None:
         """Legal entities that were gone through to their end, of how many; None where it is read in one."""
-        return self.reading.companies if self.reading else None
+        companies = self.reading.companies if self.reading else None
+        # What ends the last one brings no page, so nobody looked again.
+        return (companies[1], companies[1]) if companies and self.state == "whole" else companies
 
     def seconds(self, now: float) -> float:
         """Return how long it took, or has taken."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -143,6 +145,17 @@ def test_a_stream_that_is_still_being_read_at_the_end_was_interrupted():
     assert [each.state for each in watch.streams.values()] == ["interrupted", "waiting"]
 
 
+def test_a_stream_that_was_read_whole_has_all_its_companies():
+    watch = watch_of(Ticks())
+
+    with watch.over(lambda: {"A": "full", "B": "full"}):
+        for name in ("A", "B"):
+            watch.began(name, READING)
+        watch.ended("A")
+
+    assert (watch.streams["A"].companies, watch.streams["B"].companies) == ((4, 4), (1, 4))
+
+
 def test_requests_are_counted_for_the_stream_that_they_are_for():
     watch = watch_of(Ticks())
 
@@ -168,6 +181,63 @@ def test_requests_are_counted_for_the_stream_that_they_are_for():
 )
 def test_a_time_is_told_as_people_tell_it(seconds, words):
     assert duration(seconds) == words
+
+
+# -- what reads tell of themselves ----------------------------------------------------------------------------
+
+
+class Onlooker:
+    """Notes how far each stream was at each page."""
+
+    def __init__(self, tap: TapD365FO, monkeypatch) -> None:
+        self.seen: list[tuple[str, int, int | None, tuple[int, int] | None]] = []
+        wrote = tap.watch.wrote
+
+        def note(name, batch) -> None:
+            wrote(name, batch)
+            stream = tap.watch.streams[name]
+            self.seen.append((name, stream.seen, stream.expected, stream.companies))
+
+        monkeypatch.setattr(tap.watch, "wrote", note)
+
+
+def looked_at(monkeypatch, config, state=None):
+    tap = TapD365FO(config=config, state=state)
+    onlooker = Onlooker(tap, monkeypatch)
+    with redirect_stdout(io.StringIO()):
+        tap.sync_all()
+    return onlooker.seen, tap
+
+
+def test_a_read_tells_how_much_there_is_and_which_companies_are_done(sandbox, monkeypatch):
+    rows = sandbox.truth("CustomersV3")
+
+    seen, tap = looked_at(monkeypatch, sandbox.config(entities=["CustomersV3"], page_size=20))
+
+    companies = {row["dataAreaId"] for row in rows}
+    assert {expected for _, _, expected, _ in seen} == {len(rows)}
+    assert [count for _, count, _, _ in seen] == sorted(count for _, count, _, _ in seen)
+    assert seen[-1][1] == len(rows)
+    done = [each[0] for _, _, _, each in seen if each]
+    assert done == sorted(done)
+    assert max(done) > 0
+    done, of = tap.watch.streams["CustomersV3"].companies
+    assert done == of >= len(companies)
+
+
+def test_a_sweep_tells_how_much_it_compared_before_it_delivers(sandbox, monkeypatch, tmp_path):
+    config = sandbox.config(entities=["CustomersV3"], page_size=20, change_store=str(tmp_path / "store"))
+    state = sync(config).state
+    row = sandbox.truth("CustomersV3")[0]
+    key = {name: row[name] for name in ("dataAreaId", "CustomerAccount")}
+    sandbox.dataset.update("CustomersV3", key, {"CredManNotes": "changed"})
+
+    seen, tap = looked_at(monkeypatch, config, state)
+
+    rows = len(sandbox.truth("CustomersV3"))
+    stream = tap.watch.streams["CustomersV3"]
+    assert [(count, expected) for _, count, expected, _ in seen] == [(rows, rows)]
+    assert (stream.rows, stream.listed) == (1, rows)
 
 
 # -- for a monitor ----------------------------------------------------------------------------------------

@@ -399,7 +399,10 @@ class Reading:
                 self.expected_rows = page.block.page.count
             windows.raise_highest(progress.highest, page.block.highest())
         progress.segments = list(self._pending.values())
-        self._companies.update(each.company for each in page.children.values() if each.company)
+        cut = {each.company for each in page.children.values() if each.company}
+        if cut and not self._companies:
+            cut.update(self._environment.companies() or ())  # the opening page was the whole of some
+        self._companies |= cut
         if self._companies:
             left = {each.company for each in progress.segments}
             self.companies = len(self._companies - left), len(self._companies)
