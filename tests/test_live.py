@@ -226,6 +226,21 @@ def test_a_run_that_is_ended_leaves_a_summary_and_the_cursor(sandbox, tmp_path):
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
 
 
+def test_an_end_by_force_gives_the_cursor_back():
+    screen, there = pty.openpty()
+
+    done = subprocess.run(
+        [sys.executable, "-c", "from tap_d365fo.tap import _end_at_once\n_end_at_once(143)"],
+        stderr=there,
+        check=False,
+    )
+
+    os.close(there)
+    assert done.returncode == 143
+    assert b"\x1b[?25h" in os.read(screen, 1000)
+    os.close(screen)
+
+
 def test_the_airbyte_door_is_drawn_too_and_stays_protocol_on_stdout(sandbox, tmp_path):
     stream = {
         "name": "MainAccounts",
