@@ -43,7 +43,7 @@ WHOLE_FROM_SHARE = 0.2
 FEWEST_FOR_WHOLE = 20
 """About as many keys fit into one filter: fewer are always fetched by key."""
 
-PAGE_BYTES = 8 * 1024 * 1024
+PAGE_BYTES = 6 * 1024 * 1024
 """What a page aims at: less than in other reads, since the store and what is compared take memory too."""
 
 _DELETES_AT_ONCE = 10_000
