@@ -88,6 +88,8 @@ class Chain:
         """How many rows follow, as far as an opening page told."""
         self.is_alone = False
         """Whether all that follows an opening page belongs to one legal entity."""
+        self.companies_read: set[str] = set()
+        """Legal entities of which an opening read brought rows, before it is cut into one read for each."""
         self.hold_at: int | None = None
         """Rows after which this chain waits: beyond may lie what is just being cut off as another's range."""
         self.parked = False
@@ -114,6 +116,11 @@ class Chain:
     def must_wait(self) -> bool:
         """Say whether the next page might reach into a range that is being cut off."""
         return self.hold_at is not None and self.rows + self.asking.page_size.expected > self.hold_at
+
+    @property
+    def seeks(self) -> bool:
+        """Say whether pages are asked for by key, wherever a key can be named."""
+        return self._seeks
 
     @property
     def resumable(self) -> bool:

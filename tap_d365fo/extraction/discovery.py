@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tap_d365fo.errors import ConfigurationError
+from tap_d365fo.errors import ConfigurationError, printable
 from tap_d365fo.extraction.entity import DataEntity
 from tap_d365fo.extraction.methods import Impossible, choose, choose_asked
 from tap_d365fo.extraction.names import EntityPatterns, PublicName, nearest
@@ -48,7 +48,7 @@ def discover(model: EdmModel, config: Config, *, names: PublicNames | None = Non
     if problems:
         raise ConfigurationError(problems)
     for name, reason in model.left_out.items():
-        logger.warning("%s is left out: %s.", name, reason)
+        logger.warning("%s is left out: %s.", printable(name), printable(reason))
     return entities
 
 

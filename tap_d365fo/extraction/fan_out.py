@@ -45,18 +45,24 @@ _decode_company = msgspec.json.Decoder(_CompanyOf).decode
 def by_company(chain: Chain, block: RecordBlock, environment: Environment) -> list[Segment]:
     """Return the parts that follow an opening page; none where the chain had better go on alone."""
     segment = chain.segment
-    opening = segment.company is None and not segment.others_than and chain.resumable
+    if segment.company is not None or segment.others_than or not chain.seeks:
+        return []
+    # A page that ends at a key which no filter can name is followed by link: there may be several before a cut.
+    chain.companies_read |= {
+        _decode_company(b"{" + bytes(piece) + b"}").company.lower() for piece in block.pieces
+    }
     cursor = chain.cursor
-    if not opening or cursor is None or next(iter(cursor), None) != DATA_AREA_ID:
+    if not chain.resumable or cursor is None or next(iter(cursor), None) != DATA_AREA_ID:
         return []
     companies = environment.companies()
     if not companies:
         return []
-    read = {_decode_company(b"{" + bytes(piece) + b"}").company.lower() for piece in block.pieces}
     current = cursor[DATA_AREA_ID].lower()
     rest = {name: value for name, value in cursor.items() if name != DATA_AREA_ID}
     first = [replace(segment, company=current, after=rest or None)] if rest else []
-    unread = [replace(segment, company=each, after=None) for each in companies if each not in read]
+    unread = [
+        replace(segment, company=each, after=None) for each in companies if each not in chain.companies_read
+    ]
     known = sorted({*companies, current})
     others = [replace(each, after=cursor) for each in all_others(known, window=segment.window)]
     return [*first, *unread, *others]

@@ -15,12 +15,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tap_d365fo.errors import (
+    BrokenAnswerError,
     D365FOError,
     QueryRejectedError,
     QueryTooLongError,
     ServiceError,
     UnreadablePageError,
+    printable,
 )
+from tap_d365fo.odata.payload import read_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +47,7 @@ class UnreadableRow:
     error: ServiceError
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.error.inner_message or self.error.message}"
+        return printable(f"{self.place}: {self.error.inner_message or self.error.message}")
 
 
 class Fetcher:
@@ -160,7 +163,7 @@ class Fetcher:
                 "%s: the environment has properties that the catalog does not know: %s. They are ignored "
                 "until discovery is run again.",
                 self._asking.entity_set,
-                ", ".join(new),
+                printable(", ".join(new)),
             )
 
     def _step_over(self, chain: Chain, exc: UnreadablePageError) -> UnreadableRow:
@@ -179,8 +182,13 @@ class Fetcher:
 
 
 def _first_key(body: bytes, chain: Chain) -> Cursor | None:
-    rows = json.loads(body, parse_float=str, parse_int=str)["value"]
-    return {column.name: str(rows[0].get(column.name)) for column in chain.asking.key} if rows else None
+    page = read_page(body)
+    if not page.records:
+        if page.next_link:
+            raise BrokenAnswerError("A page without rows came, with a link to more.")
+        return None
+    row = json.loads(bytes(page.records[0]), parse_float=str, parse_int=str)
+    return {column.name: str(row.get(column.name)) for column in chain.asking.key}
 
 
 def _place(cursor: Cursor | None, chain: Chain) -> str:

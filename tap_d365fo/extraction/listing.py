@@ -20,6 +20,7 @@ from tap_d365fo.errors import (
     EntitySetNotFoundError,
     PagingError,
     SlowAnswerError,
+    printable,
 )
 from tap_d365fo.extraction.fan_out import count_rows
 from tap_d365fo.extraction.reading import Reading, ReadPlan
@@ -128,7 +129,7 @@ class Listing:
             "%s: F&O counts %d rows in %s, %d were listed; deletes are left to the next sweep.",
             self._entity.name,
             count,
-            company or "all",
+            printable(company or "all"),
             rows,
         )
         return False

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tap_d365fo.edm.primitives import NUMBERS_WITH_FRACTION
-from tap_d365fo.errors import D365FOError, QueryRejectedError
+from tap_d365fo.errors import D365FOError, QueryRejectedError, printable
 from tap_d365fo.extraction.by_key import ByKey
 from tap_d365fo.extraction.chain import ONE_AT_A_TIME
 from tap_d365fo.extraction.change_store import ChangeStore
@@ -301,7 +301,7 @@ class Sweep:
                 yield from self._vanished(draft, listing, company, keys, whole)
         for company, why in whole.items():
             if why:
-                logger.info("%s: reading %s whole: %s", self._entity.name, company or "it", why)
+                logger.info("%s: reading %s whole: %s", self._entity.name, printable(company or "it"), why)
             yield from self._read_whole(draft, listing, company)
 
     def _groups(self, by_key: ByKey, listing: Listing, whole: dict[str, str]) -> list[Group]:

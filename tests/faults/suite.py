@@ -40,7 +40,7 @@ COLUMNS = (
 
 _HEAD = """# What was tried against the tap, and what came of it
 
-Written by `python -m tests.faults.suite --full --write`: {took}.
+Written by `python -m tests.faults.suite --write {arguments}`: {took}.
 
 Each run reads nine entities from the sandbox under one fault, a pair or a storm of several, and is compared row by
 row with what the sandbox holds. *Rows lost* counts rows that did not arrive though the run did not say so;
@@ -73,7 +73,10 @@ def main(arguments: list[str] | None = None) -> int:
     told += [f"WRONG: the suite lets it pass under {', '.join(blind)}."] if blind else []
     print("\n".join([*told, "", f"{took}."]))
     if asked.write:
-        PAGE.write_text("\n".join([_HEAD.format(took=took), *told]) + "\n", encoding="utf-8")
+        shown = (each for each in (sys.argv[1:] if arguments is None else arguments) if each != "--write")
+        PAGE.write_text(
+            "\n".join([_HEAD.format(took=took, arguments=" ".join(shown)), *told]) + "\n", encoding="utf-8"
+        )
     return 1 if blind or not all(each.is_good for each in (*verdicts, *tales)) else 0
 
 

@@ -20,7 +20,8 @@ def test_under_every_fault_all_rows_arrive_or_the_run_says_which_did_not(case: C
     assert verdict.is_good, str(verdict)
 
 
-@pytest.mark.parametrize("seed", range(8))
+# The large ones are storms that once brought a row too many, or did not name one that was missing.
+@pytest.mark.parametrize("seed", [*range(8), 20260064, 20260207])
 def test_in_a_storm_of_faults_all_rows_arrive(seed: int):
     verdict = run(storm(seed))
 
