@@ -222,7 +222,7 @@ class _Life:
         self.fresh += 1
         company, like = f"n{self.fresh:03}", self.rng.choice(self.dataset.rows("LegalEntities"))
         self.dataset.insert("LegalEntities", {**like, "LegalEntityId": company.upper()})
-        for stream in self.streams:
+        for stream in ("CustomerGroups", *self.streams):  # what has no rows anywhere else is taken for hidden
             rows = self.dataset.rows(stream)
             if rows and "dataAreaId" in rows[0]:
                 for row in self.rng.sample(rows, min(3, len(rows))):
@@ -285,8 +285,10 @@ class _Life:
         ]
         wanted, got = set(canonical(truth)), set(canonical(held))
         if wanted != got:
+            lacks, has = sorted(wanted - got), sorted(got - wanted)
             self.verdict.wrong.append(
-                f"after run {self.verdict.runs} {stream} lacks {sorted(wanted - got)[:2]} and has {sorted(got - wanted)[:2]}"
+                f"after run {self.verdict.runs} {stream} lacks {len(lacks)} of {len(wanted)} rows and has {len(has)} "
+                f"others: {lacks[:1]}, {has[:1]}"
             )
 
     # -- the machinery ----------------------------------------------------------------------------------
