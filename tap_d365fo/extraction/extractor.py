@@ -150,7 +150,8 @@ class Extractor:
         query = Query(entity.name, filter=options.filter or "", top=1)
 
         def request() -> Request:
-            return Request("GET", query.url(self.config.service_root), what=f"reading a row of {entity.name}")
+            url = query.url(self.config.service_root)
+            return Request("GET", url, what=f"reading a row of {entity.name}", entity_set=entity.name)
 
         rows = list(self.session.send(request, lambda answer: shape.block(answer.body)).records())
         return rows[0] if rows else None

@@ -387,7 +387,9 @@ class ODataSession:
             error.retry_after = tries.wait
         if verdict == "server":
             inner = retry.inner_message(answer.body)
-            most = retry.IDENTICAL_ERRORS if inner else retry.IDENTICAL_BLANK_ERRORS
+            # Only rows can be bad data; metadata and the like fail while a server starts.
+            is_data = inner and request.entity_set
+            most = retry.IDENTICAL_ERRORS if is_data else retry.IDENTICAL_BLANK_ERRORS
             if tries.same(f"500 {inner}") >= most:
                 raise unreadable(request, answer)
         raise _Again(error) if error.fault == "transient" else error

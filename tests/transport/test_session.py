@@ -896,6 +896,12 @@ def test_a_500_that_repeats_identically_is_data(session, fno, clock):
     assert sum(clock.waits) <= 3
 
 
+def test_a_500_for_what_is_no_row_is_waited_out_while_a_server_starts(session, fno):
+    fno.script(PATH, *(reply_error(500, "The server starts.") for _ in range(7)), ROWS)
+
+    assert session().send(lambda: Request("GET", f"{fno.url}{PATH}", what="reading metadata"), read)
+
+
 def test_a_500_that_says_something_else_each_time_is_weather(session, fno):
     fno.script(PATH, *(reply_error(500, f"Infolog {number % 2}") for number in range(9)), ROWS)
 
@@ -944,6 +950,35 @@ def test_broken_bytes_that_differ_are_waited_out(session, fno):
     fno.script(PATH, *(Reply(200, b"{" * number) for number in range(1, 9)), ROWS)
 
     assert send(session())
+
+
+def test_a_server_that_fails_at_everything_is_waited_for(session, fno, clock):
+    fno.script("/data/LegalEntities", *[reply_error(500)] * 20, ROWS)
+
+    session().wait_until_served(UnreadablePageError("A page cannot be read.", status=500))
+
+    assert len(fno.to("/data/LegalEntities")) == 21
+    assert sum(clock.waits) < module.OUTAGE_SECONDS
+
+
+@pytest.mark.parametrize("reply", [Reply(403, b""), Reply(404, b""), reply_error(400, "x")])
+def test_a_refusal_shows_that_the_server_serves(session, fno, clock, reply):
+    fno.script("/data/LegalEntities", reply)
+
+    session().wait_until_served(UnreadablePageError("A page cannot be read.", status=500))
+
+    assert clock.waits == []
+
+
+def test_a_server_that_fails_for_long_is_given_up_with_what_it_said_first(session, fno, clock):
+    fno.script("/data/LegalEntities", reply_error(500))
+    cause = UnreadablePageError("A page cannot be read.", status=500)
+
+    with pytest.raises(UnreadablePageError) as caught:
+        session().wait_until_served(cause)
+
+    assert caught.value is cause
+    assert sum(clock.waits) < 2 * module.OUTAGE_SECONDS
 
 
 def test_an_error_of_the_reader_that_is_ours_is_not_retried(session, fno):
