@@ -214,7 +214,10 @@ class EntraAuthenticator(AuthBase):
 
     def _take(self, answer: Mapping[str, Any]) -> None:
         now = self._clock.monotonic()
-        lifetime = float(answer.get("expires_in") or USUAL_LIFETIME)
+        told = float(answer.get("expires_in") or USUAL_LIFETIME)
+        lifetime = (
+            told if told >= 1 else USUAL_LIFETIME
+        )  # one that ends as it comes would be asked for without end
         kept = max(lifetime - RENEW_SECONDS_BEFORE, lifetime * RENEW_AT_SHARE)
         self._held = _Token(str(answer["access_token"]), renew_at=now + kept, ends_at=now + lifetime)
 

@@ -156,6 +156,18 @@ def test_a_renewal_that_fails_is_waited_for_once_the_old_token_ended(authenticat
     assert clock.waits[1:] == [1.0, 2.0]
 
 
+@pytest.mark.parametrize("lifetime", [-5, "-5", "0", 0.5])
+def test_a_lifetime_that_is_none_does_not_ask_entra_without_end(authenticator, entra, lifetime):
+    entra.entra(reply_token(1, lifetime=lifetime))
+    made = authenticator()
+
+    tokens = {made.token() for _ in range(5)}
+
+    assert tokens == {token_text(1)}
+    assert made.holds(token_text(1))
+    assert len(entra.to(TOKEN_PATH)) == 1
+
+
 def test_a_refused_token_is_renewed_once_for_all_threads(authenticator, entra):
     made = authenticator()
     stale = made.token()
