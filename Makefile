@@ -36,8 +36,8 @@ format: $(STAMP) ## Let the formatter have the final word
 pytest: $(STAMP) ## The tests alone
 	@$(BIN)/python -m pytest -q -n auto
 
-faults: $(STAMP) ## Every fault alone, in pairs and in a seeded storm; random histories of sweeps (long)
-	@$(BIN)/python -m tests.faults.suite --full
+faults: $(STAMP) ## Every fault alone, in pairs and in a seeded storm; random sweeps; into docs/faults.md (long)
+	@$(BIN)/python -m tests.faults.suite --full --write
 
 bench: $(STAMP) ## Benchmarks against a vanilla tap and the floor, into docs/benchmarks.md (long)
 	@$(BIN)/python -m benchmarks.run
