@@ -141,8 +141,8 @@ def _is_text(column: Property) -> bool:
 
 
 def _plain(value: Any, is_decimal: bool) -> Any:
-    """Return a key value spelled in one way: 3.50 and 3.5 are the same key."""
-    if not is_decimal:
+    """Return a key value spelled in one way: 3.50, 3.5 and "3.5" are the same key where it is a number."""
+    if not isinstance(value, msgspec.Raw):
         return value
-    text = bytes(value)
-    return msgspec.Raw(text.rstrip(b"0").rstrip(b".")) if b"." in text else value
+    text = bytes(value).strip(b'"')  # numbers come as text where IEEE754Compatible is honoured (facts 4.1)
+    return msgspec.Raw(text.rstrip(b"0").rstrip(b".") if is_decimal and b"." in text else text)
