@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_d365fo.cli import settings
 from tap_d365fo.errors import ConfigurationError, D365FOError
+from tap_d365fo.extraction.findings import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -180,7 +181,7 @@ def _show(rows: list[dict[str, Any]], args: argparse.Namespace, offered: list[Da
         writer.writeheader()
         writer.writerows({**row, "keys": " ".join(row["keys"])} for row in rows)
     else:
-        for line in _table(rows, counted=args.count):
+        for line in _table(rows, with_counts=args.count):
             print(line)
     if not rows and args.pattern:
         print(f"Nothing fits{_nearest(args.pattern, offered)}.", file=sys.stderr)
@@ -192,19 +193,19 @@ def _row_names() -> Iterable[str]:
     return _row(DataEntity("", "", (), ()), None)
 
 
-def _table(rows: list[dict[str, Any]], *, counted: bool) -> Iterator[str]:
+def _table(rows: list[dict[str, Any]], *, with_counts: bool) -> Iterator[str]:
     """Yield two lines for each entity: what it is in columns, and below why it is read that way."""
-    columns = [_cells(row, counted=counted) for row in rows]
+    columns = [_cells(row, with_counts=with_counts) for row in rows]
     widths = [max(map(len, column)) for column in zip(*columns, strict=True)] if columns else []
     for row, cells in zip(rows, columns, strict=True):
         aligned = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         yield aligned.rstrip()
         yield f"    {' / '.join(each for each in (row['label'], row['aot_name']) if each)}".rstrip()
         yield f"    {row['why']}"
-    yield f"{len(rows)} entities."
+    yield f"{counted(len(rows), 'entity', 'entities')}."
 
 
-def _cells(row: dict[str, Any], *, counted: bool) -> list[str]:
+def _cells(row: dict[str, Any], *, with_counts: bool) -> list[str]:
     stamp = f"{row['method']} ({row['replication_key']})" if row["replication_key"] else row["method"]
     cells = [
         row["entity_set"],
@@ -214,7 +215,7 @@ def _cells(row: dict[str, Any], *, counted: bool) -> list[str]:
         f"{row['columns']} columns",
         f"key {', '.join(row['keys']) or 'none'}",
     ]
-    if counted:
+    if with_counts:
         known = row["rows"] is not None
         cells[1:1] = [f"{row['rows']:,} rows" if known else "? rows", _size(row["bytes"]) if known else "?"]
     return cells
@@ -247,4 +248,4 @@ def _write_page(path: Path, extractor: Extractor, listed: list[DataEntity], coun
         path.write_text(page, encoding="utf-8")
     except OSError as exc:
         raise ConfigurationError([f"The page cannot be written to {path}: {exc.strerror}."]) from exc
-    print(f"{len(listed)} entities in {path}.")
+    print(f"{counted(len(listed), 'entity', 'entities')} in {path}.")

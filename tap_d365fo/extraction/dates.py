@@ -99,19 +99,19 @@ class DateRewriter:
         object.__setattr__(self, "_steps", made)
 
     def usual(self, body: bytes) -> tuple[bytes, int]:
-        """Rewrite the forms that F&O sends, and count the calendar dates among them."""
-        dates = 0
+        """Rewrite the forms that F&O sends, and count the calendar dates among them.
+
+        Fewer than none says that an empty date in another form was left.
+        """
+        dates, is_left = 0, False
         written = []
         for rewritten in _cut(body):
             for tails in self._steps:
                 rewritten, found = tails.rewritten(rewritten)  # noqa: PLW2901  one step after another
                 dates += found
+            is_left = is_left or b':"1900-01-01T' in rewritten
             written.append(rewritten)
-        return b"".join(written), dates
-
-    def is_done(self, body: bytes, *, found: int, rows: int) -> bool:
-        """Say whether the usual way left nothing: each row had each date, and no empty date is left."""
-        return found == rows * len(self.dates) and not (self.nulls and b':"1900-01-01T' in body)
+        return b"".join(written), -1 if is_left and self.nulls else dates
 
     def thorough(self, body: bytes) -> bytes:
         """Rewrite every form, white space between tokens included."""

@@ -86,7 +86,9 @@ class RecordShape:
             return read_page(body, content_type=content_type)
         rewritten, found = self._dates.usual(body)
         page = read_page(rewritten, content_type=content_type)
-        if self._dates.is_done(page.body, found=found, rows=len(page.records)):
+        if found == len(page.records) * len(
+            self._dates.dates
+        ):  # each row had each date: none had another form
             return page
         return read_page(self._dates.thorough(page.body), content_type=content_type)
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 BYTES_PER_REQUEST = 16 * 1024 * 1024
 """What a page aims at, and what may wait to be written for each request that may be in flight."""
 
+_ENOUGH = 2
+"""Requests in flight while the writer is behind: more only get into each other's way, a fifth of the processor time."""
+
 
 class Lane:
     """One stream's steps that could run now, and how much of it is under way or waiting."""
@@ -37,6 +40,7 @@ class Scheduler:
         self._lanes: list[Lane] = []
         self._threads: list[threading.Thread] = []
         self._buffered = 0
+        self._running = 0
         self._stopped = False
 
     def open_lane(self, order: int) -> Lane:
@@ -95,6 +99,7 @@ class Scheduler:
             finally:
                 with self._changed:
                     lane.running -= 1
+                    self._running -= 1
                     self._changed.notify_all()
 
     def _next(self) -> tuple[Lane, Callable[[], None]] | None:
@@ -103,11 +108,14 @@ class Scheduler:
                 lane = next((each for each in self._lanes if each.steps and self._admits(each)), None)
                 if lane is not None:
                     lane.running += 1
+                    self._running += 1
                     return lane, lane.steps.popleft()
                 self._changed.wait()
             return None
 
     def _admits(self, lane: Lane) -> bool:
+        if self._buffered >= BYTES_PER_REQUEST // 2 and self._running >= _ENOUGH:
+            return False
         if lane is self._lanes[0]:
             return self._buffered < self._capacity or not (lane.running or lane.buffered)
         return self._buffered < self._capacity // 2

@@ -98,7 +98,7 @@ def test_people_get_lines_with_the_reason_below(listed):
     assert out[0].startswith("CustomersV3  full")
     assert out[1].strip() == "Customers V3 / CustCustomerV3Entity"
     assert "row versions" in out[2]
-    assert out[-1] == "1 entities."
+    assert out[-1] == "1 entity."
 
 
 def test_nothing_that_fits_is_said_with_what_is_near(sandbox, tmp_path, monkeypatch, capsys):
