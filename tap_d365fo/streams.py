@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 from contextlib import closing
 from datetime import datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -24,7 +23,7 @@ from tap_d365fo.extraction.extractor import ReadPlan
 from tap_d365fo.messages import DELETED_AT, trailer
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
     from singer_sdk.batch import BatchConfig  # type: ignore[attr-defined]
     from singer_sdk.helpers._batch import BaseBatchFileEncoding
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from tap_d365fo.extraction.sweep import Sweep
     from tap_d365fo.tap import TapD365FO
 
-_LINES = 200
+_LINES = 600
 _GZIP_LEVEL = 1
 """Batch files are read once and thrown away."""
 
@@ -181,30 +180,35 @@ class EntityStream(Stream):
         self.tap.writer.write_batch(self.name, batch, version=self._version_of(batch), tells_deletes=tells)
 
     def _write_mapped(self, batch: Batch) -> None:
-        tail = trailer(self._version_of(batch))
-        heads = {
-            each.stream_alias: b'{"type":"RECORD","stream":' + _encode(each.stream_alias) + b',"record":'
+        heads = [
+            b'{"type":"RECORD","stream":' + _encode(each.stream_alias) + b',"record":'
             for each in self.stream_maps
-        }
-        mapped = ((heads[alias] + _encode(row) + tail) for alias, row in self._mapped(batch))
-        # Some at a time: what waits for the whole page keeps the garbage collector busy.
-        while lines := b"".join(islice(mapped, _LINES)):
+        ]
+        for lines in self._mapped(batch, heads, trailer(self._version_of(batch))):
             self.tap.writer.write_lines(lines)
 
     def _rows(self, batch: Batch) -> Iterator[Record]:
-        tells_deletes = self.replication_method == "LOG_BASED" and not batch.deleted
-        for row in batch.block.records():
-            if tells_deletes:
-                row[DELETED_AT] = None
-            yield row
+        rows = batch.block.records()
+        if self.replication_method != "LOG_BASED" or batch.deleted:
+            return rows
+        return ({**row, DELETED_AT: None} for row in rows)
 
-    def _mapped(self, batch: Batch) -> Iterator[tuple[str, Record]]:
-        transforms = [(each.stream_alias, each.transform) for each in self.stream_maps]
+    def _mapped(self, batch: Batch, heads: Sequence[bytes], tail: bytes) -> Iterator[bytes]:
+        """Yield what becomes of records, each between the head of its map and a tail, some lines at a time.
+
+        Some at a time: what waits for the whole page keeps the garbage collector busy.
+        """
+        maps = [(head, each.transform) for head, each in zip(heads, self.stream_maps, strict=True)]
+        lines: list[bytes] = []
         for row in self._rows(batch):
-            for alias, transform in transforms:
+            for head, transform in maps:
                 mapped = transform(row)
                 if mapped is not None:
-                    yield alias, mapped
+                    lines += (head, _encode(mapped), tail)
+            if len(lines) >= _LINES:
+                yield b"".join(lines)
+                lines.clear()
+        yield b"".join(lines)
 
     def _version_of(self, batch: Batch) -> int | None:
         """Return the version of a batch's records; bookmarked streams have none.
@@ -221,7 +225,7 @@ class EntityStream(Stream):
             tells = self.replication_method == "LOG_BASED"
             end = self.tap.writer.end_of_record(batch, tells_deletes=tells) + b"\n"
             return b"".join(batch.block.lines(b"{", end))
-        return b"".join(_encode(row) + b"\n" for _, row in self._mapped(batch))
+        return b"".join(self._mapped(batch, [b""] * len(self.stream_maps), b"\n"))
 
     def _write_file(self, batch_config: BatchConfig, lines: bytes) -> str:
         prefix = batch_config.storage.prefix or ""
