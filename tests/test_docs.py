@@ -24,7 +24,7 @@ def test_the_page_on_setting_up_shows_the_table_of_remedies_as_it_is():
     assert docs.remedies() in SETUP
 
 
-@pytest.mark.parametrize("remedy", set(REMEDIES.values()), ids=lambda each: each.cause)
+@pytest.mark.parametrize("remedy", dict.fromkeys(REMEDIES.values()), ids=lambda each: each.cause)
 def test_every_remedy_is_on_the_page_with_who_can_take_it(remedy):
     row = next(line for line in SETUP.splitlines() if f"| {remedy.cause.replace('<', '&lt;')} |" in line)
 
