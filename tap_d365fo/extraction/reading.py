@@ -247,15 +247,20 @@ class Reading:
             self._ids += 1
             return self._ids
 
-    def _launch(self, segment_id: int, segment: Segment, *, opened: Chain | None = None) -> None:
-        """Start a chain; one that goes on where an opening page ended may be cut into ranges at once."""
+    def _launch(
+        self, segment_id: int, segment: Segment, *, opened: Chain | None = None, siblings: int = 0
+    ) -> None:
+        """Start a chain; one that goes on where an opening page ended may be cut into ranges at once.
+
+        That is left for later where its siblings alone keep all places busy.
+        """
         chain = Chain(self._asking, segment)
         long = opened is not None and segment.company is not None and segment.after is not None
         if opened is not None and long:
             chain.rows_left = opened.rows_left if opened.is_alone else None
         with self._lock:
             self._open += 1
-        if long and chain.worth_ranging():
+        if long and siblings <= self._environment.config.max_parallel_requests and chain.worth_ranging():
             self._range(segment_id, chain)
         self._environment.scheduler.submit(self._lane, lambda: self._step(segment_id, chain))
 
@@ -313,14 +318,14 @@ class Reading:
             if segment.others_than and self._cutting:
                 self._defer(child_id, segment)
             else:
-                self._launch(child_id, segment, opened=chain)
+                self._launch(child_id, segment, opened=chain, siblings=len(children))
         if not children and block is not None and chain.worth_ranging():
             self._range(segment_id, chain)
 
     def _range(self, segment_id: int, chain: Chain) -> None:
         """Cut what is left of a long segment into key ranges, while the chain itself goes on reading."""
         with self._lock:
-            if self._open > self._environment.config.max_parallel_requests or chain.ranged or self.plan.also:
+            if self._open >= self._environment.config.max_parallel_requests or chain.ranged or self.plan.also:
                 return
             chain.ranged = True
             # Each range will be two pages at least, so these two are the chain's own whatever is cut.
