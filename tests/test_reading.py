@@ -228,3 +228,27 @@ def test_a_company_without_rights_is_an_error_by_name_though_it_is_listed(sandbo
 
     assert "gbsi" in str(outcome.error)
     assert outcome.records(COMPANY_SCOPED) == []
+
+
+@pytest.mark.parametrize(("places", "cuts_at_once"), [(4, False), (12, True)])
+def test_companies_are_cut_into_ranges_only_where_places_are_left(sandbox, places, cuts_at_once):
+    config = sandbox.config(entities=["CustomersV3"], page_size=5, max_parallel_requests=places)
+    catalog = select(discover(config), "CustomersV3")
+    before = len(sandbox.requests)
+
+    outcome = sync(config, catalog)
+
+    assert len(outcome.records("CustomersV3")) == len(sandbox.truth("CustomersV3"))
+    asked = [each for each in list(sandbox.requests)[before:] if "/CustomersV3" in each.path]
+    companies = {
+        each.query["$filter"].split("'")[1]
+        for each in asked
+        if "dataAreaId eq" in each.query.get("$filter", "")
+    }
+    seen, probe = set(), None
+    for each in asked:
+        if each.path.endswith("/$count") and probe is None:
+            probe = set(seen)
+        if "dataAreaId eq" in each.query.get("$filter", "") and not each.path.endswith("/$count"):
+            seen.add(each.query["$filter"].split("'")[1])
+    assert (probe is not None and probe != companies) is cuts_at_once
