@@ -114,6 +114,7 @@ def _run(command: str, folder: str, sandbox: Sandbox) -> str:
         "HOME": folder,
         "REQUESTS_CA_BUNDLE": str(sandbox.ca_file),
         "COLUMNS": "110",
+        "PYTHONWARNINGS": "ignore",  # old Pythons have the SDK warn of their end
     }
     done = subprocess.run(
         ["bash", "-c", command],

@@ -66,7 +66,7 @@ _NESTED = ("innererror", "internalexception", "InnerException")
 IDENTICAL_ERRORS = 3
 """The same 500 so often in a row is data, not weather (facts section 7.2)."""
 IDENTICAL_BLANK_ERRORS = 8
-"""A 500 that says nothing, or that comes for no rows, may be a restart: more patience, some two minutes of it."""
+"""A 500 that says nothing, or that comes for metadata, may be a restart: more patience, some two minutes of it."""
 IDENTICAL_BODIES = 8
 """The same broken JSON so often in a row, over some two minutes, will not mend."""
 SIGN_IN_REDIRECTS = 3

@@ -387,8 +387,8 @@ class ODataSession:
             error.retry_after = tries.wait
         if verdict == "server":
             inner = retry.inner_message(answer.body)
-            # Only rows can be bad data; metadata and the like fail while a server starts.
-            is_data = inner and request.entity_set
+            # Metadata is no data that could be bad: it fails while a server starts.
+            is_data = inner and not request.url.partition("?")[0].endswith("/$metadata")
             most = retry.IDENTICAL_ERRORS if is_data else retry.IDENTICAL_BLANK_ERRORS
             if tries.same(f"500 {inner}") >= most:
                 raise unreadable(request, answer)

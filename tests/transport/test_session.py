@@ -896,10 +896,11 @@ def test_a_500_that_repeats_identically_is_data(session, fno, clock):
     assert sum(clock.waits) <= 3
 
 
-def test_a_500_for_what_is_no_row_is_waited_out_while_a_server_starts(session, fno):
-    fno.script(PATH, *(reply_error(500, "The server starts.") for _ in range(7)), ROWS)
+def test_a_500_for_metadata_is_waited_out_while_a_server_starts(session, fno):
+    path = "/data/$metadata"
+    fno.script(path, *(reply_error(500, "The server starts.") for _ in range(7)), ROWS)
 
-    assert session().send(lambda: Request("GET", f"{fno.url}{PATH}", what="reading metadata"), read)
+    assert session().send(lambda: Request("GET", f"{fno.url}{path}", what="reading metadata"), read)
 
 
 def test_a_500_that_says_something_else_each_time_is_weather(session, fno):
