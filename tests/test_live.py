@@ -167,7 +167,7 @@ def watched(sandbox, tmp_path, program: list[str], *, until=(), **settings) -> t
     fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
     command = [str(Path(sys.executable).with_name(program[0])), *program[1:], "--config", str(config)]
     running = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=there, env={**os.environ, "TERM": "xterm"}
+        command, stdout=subprocess.PIPE, stderr=there, env={**os.environ, "TERM": "xterm", "COLUMNS": "160"}
     )
     os.close(there)
     shown = bytearray()
@@ -212,6 +212,7 @@ def test_what_failed_is_said_above_the_summary_and_ends_with_1(sandbox, tmp_path
 
     assert code == 1
     text = " ".join(plain(shown).split())  # a long line is folded anywhere
+    assert "MainAccounts was not read whole" in text, text
     said, summed = (text.index(each) for each in ("MainAccounts was not read whole", "throttled"))
     assert said < summed
     assert re.search(r"MainAccounts +full +0 .*failed", plain(shown))
