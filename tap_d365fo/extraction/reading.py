@@ -252,7 +252,8 @@ class Reading:
     ) -> None:
         """Start a chain; one that goes on where an opening page ended may be cut into ranges at once.
 
-        That is left for later where its siblings alone keep all places busy.
+        That is left for later where its siblings alone keep all places busy. A part that is likely empty, all
+        other companies, waits for a place that nothing else wants.
         """
         chain = Chain(self._asking, segment)
         long = opened is not None and segment.company is not None and segment.after is not None
@@ -262,7 +263,8 @@ class Reading:
             self._open += 1
         if long and siblings <= self._environment.config.max_parallel_requests and chain.worth_ranging():
             self._range(segment_id, chain)
-        self._environment.scheduler.submit(self._lane, lambda: self._step(segment_id, chain))
+        later = bool(segment.others_than)
+        self._environment.scheduler.submit(self._lane, lambda: self._step(segment_id, chain), later=later)
 
     def _closed(self) -> None:
         with self._lock:

@@ -26,6 +26,8 @@ class Lane:
     def __init__(self, order: int) -> None:
         self.order = order
         self.steps: deque[Callable[[], None]] = deque()
+        self.later: deque[Callable[[], None]] = deque()
+        """Steps that wait until no other of the lane does."""
         self.running = 0
         self.buffered = 0
 
@@ -55,16 +57,17 @@ class Scheduler:
         """Remove a lane; its waiting steps are forgotten."""
         with self._changed:
             lane.steps.clear()
+            lane.later.clear()
             self._buffered -= lane.buffered
             lane.buffered = 0
             if lane in self._lanes:
                 self._lanes.remove(lane)
             self._changed.notify_all()
 
-    def submit(self, lane: Lane, step: Callable[[], None]) -> None:
+    def submit(self, lane: Lane, step: Callable[[], None], *, later: bool = False) -> None:
         """Queue a step; a worker thread is started when all are busy and one more is allowed."""
         with self._changed:
-            lane.steps.append(step)
+            (lane.later if later else lane.steps).append(step)
             if len(self._threads) < self._workers:
                 name = f"pages-{len(self._threads) + 1}"
                 self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
@@ -105,11 +108,13 @@ class Scheduler:
     def _next(self) -> tuple[Lane, Callable[[], None]] | None:
         with self._changed:
             while not self._stopped:
-                lane = next((each for each in self._lanes if each.steps and self._admits(each)), None)
+                lane = next(
+                    (each for each in self._lanes if (each.steps or each.later) and self._admits(each)), None
+                )
                 if lane is not None:
                     lane.running += 1
                     self._running += 1
-                    return lane, lane.steps.popleft()
+                    return lane, (lane.steps or lane.later).popleft()
                 self._changed.wait()
             return None
 
