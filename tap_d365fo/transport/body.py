@@ -8,15 +8,17 @@ ever, so a timer ends the connection at the deadline.
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import requests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     import urllib3
+
+    from tap_d365fo.transport.turns import Turns
 
 SMALL_BODY = 256 * 1024
 LARGE_PIECE = 1024 * 1024
@@ -25,7 +27,11 @@ LARGEST_BODY = 1024 * 1024 * 1024
 
 
 def read_body(
-    raw: urllib3.BaseHTTPResponse, *, seconds_left: Callable[[], float], look: Callable[[], None]
+    raw: urllib3.BaseHTTPResponse,
+    *,
+    seconds_left: Callable[[], float],
+    look: Callable[[], None],
+    turns: Turns,
 ) -> bytes:
     """Return a body, decompressed; urllib3 tells one that was cut off.
 
@@ -34,25 +40,28 @@ def read_body(
     """
     parts: list[bytes] = []
     size = 0
-    for part in _pieces(raw, seconds_left):
-        parts.append(part)
-        size += len(part)
-        if size > LARGEST_BODY:
-            raise requests.ConnectionError(f"the answer is larger than {LARGEST_BODY} bytes")
-        if seconds_left() <= 0:
-            raise _dripping()
-        look()
+    with closing(_pieces(raw, seconds_left, turns)) as pieces:
+        for part in pieces:
+            parts.append(part)
+            size += len(part)
+            if size > LARGEST_BODY:
+                raise requests.ConnectionError(f"the answer is larger than {LARGEST_BODY} bytes")
+            if seconds_left() <= 0:
+                raise _dripping()
+            look()
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _pieces(raw: urllib3.BaseHTTPResponse, seconds_left: Callable[[], float]) -> Iterator[bytes]:
+def _pieces(
+    raw: urllib3.BaseHTTPResponse, seconds_left: Callable[[], float], turns: Turns
+) -> Generator[bytes, None, None]:
     size = 0
     while size < SMALL_BODY:
         if not (part := raw.read1(SMALL_BODY, decode_content=True)):
             return
         yield part
         size += len(part)
-    with _ended_after(raw, seconds_left()):
+    with _ended_after(raw, seconds_left()), turns.taken():
         while part := raw.read(LARGE_PIECE, decode_content=True):
             yield part
 

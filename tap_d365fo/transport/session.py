@@ -48,6 +48,7 @@ from tap_d365fo.transport.body import read_body
 from tap_d365fo.transport.clock import Clock, SystemClock
 from tap_d365fo.transport.http import as_it_is, new_session
 from tap_d365fo.transport.pace import HeldTooLong, Pace
+from tap_d365fo.transport.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -184,6 +185,7 @@ class ODataSession:
         self._http = new_session(pool=config.max_parallel_requests)
         self._session_id = str(uuid4())
         self._lock = threading.Lock()
+        self._turns = Turns()
         self._granted: set[str] = set()
         """Paths that F&O ever answered well: then it knows this application, and lets it read there."""
         self._accepted = _Accepted()
@@ -328,7 +330,10 @@ class ODataSession:
         with response:
             deadline = began + 2 * seconds
             body = read_body(
-                response.raw, seconds_left=lambda: deadline - self.clock.monotonic(), look=self._look
+                response.raw,
+                seconds_left=lambda: deadline - self.clock.monotonic(),
+                look=self._look,
+                turns=self._turns,
             )
         answer = Answer(
             status=response.status_code,

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import count
 
 import pytest
 import requests
@@ -13,10 +14,17 @@ import urllib3
 
 from tap_d365fo.errors import Interrupted
 from tap_d365fo.transport.body import LARGE_PIECE, SMALL_BODY, read_body
+from tap_d365fo.transport.turns import Turns
 
 LARGE = 3 * LARGE_PIECE + 17
 
 Serve = Callable[[bytes, int], urllib3.BaseHTTPResponse]
+
+
+def ticks(step: float) -> Callable[[], float]:
+    """Return a clock that goes on by a step at each look."""
+    looks = count()
+    return lambda: next(looks) * step
 
 
 @pytest.fixture
@@ -50,18 +58,18 @@ def serve() -> Iterator[Serve]:
 def test_a_body_is_read_whole(serve: Serve, size: int) -> None:
     body = bytes(index % 251 for index in range(size))
 
-    assert read_body(serve(body, size), seconds_left=lambda: 60, look=lambda: None) == body
+    assert read_body(serve(body, size), seconds_left=lambda: 60, look=lambda: None, turns=Turns()) == body
 
 
 @pytest.mark.parametrize("sent", [SMALL_BODY + 10, LARGE - 1])
 def test_a_large_body_that_is_held_back_ends_at_the_deadline(serve: Serve, sent: int) -> None:
     with pytest.raises(requests.Timeout, match="dripping"):
-        read_body(serve(b"x" * sent, LARGE), seconds_left=lambda: 0.2, look=lambda: None)
+        read_body(serve(b"x" * sent, LARGE), seconds_left=lambda: 0.2, look=lambda: None, turns=Turns())
 
 
 def test_a_small_body_past_its_deadline_is_too_slow(serve: Serve) -> None:
     with pytest.raises(requests.Timeout, match="dripping"):
-        read_body(serve(b"x" * 10, 20), seconds_left=lambda: 0, look=lambda: None)
+        read_body(serve(b"x" * 10, 20), seconds_left=lambda: 0, look=lambda: None, turns=Turns())
 
 
 def test_a_large_body_is_left_when_the_run_is_to_end(serve: Serve) -> None:
@@ -72,6 +80,49 @@ def test_a_large_body_is_left_when_the_run_is_to_end(serve: Serve) -> None:
         if len(looks) > 5:
             raise Interrupted("Stopped.")
 
+    turns = Turns()
     with pytest.raises(Interrupted):
-        read_body(serve(b"x" * LARGE * 3, LARGE * 3), seconds_left=lambda: 60, look=look)
+        read_body(serve(b"x" * LARGE * 3, LARGE * 3), seconds_left=lambda: 60, look=look, turns=turns)
     assert len(looks) == 6
+    with turns.taken() as has_turn:
+        assert has_turn, "the next body has its turn"
+
+
+def test_large_bodies_take_turns_while_the_processor_is_busy(serve: Serve) -> None:
+    turns, read = Turns(patience_seconds=60, clock=ticks(1.0), processor=ticks(0.9)), threading.Event()
+    raw = serve(b"x" * LARGE, LARGE)
+
+    def take() -> None:
+        read_body(raw, seconds_left=lambda: 60, look=lambda: None, turns=turns)
+        read.set()
+
+    with turns.taken() as is_held:
+        assert is_held
+        threading.Thread(target=take, daemon=True).start()
+        assert not read.wait(0.1)
+    assert read.wait(30)
+
+
+def test_large_bodies_are_read_side_by_side_while_the_processor_waits(serve: Serve) -> None:
+    turns = Turns(patience_seconds=60, clock=ticks(1.0), processor=ticks(0.7))
+
+    with turns.taken():
+        body = read_body(serve(b"y" * LARGE, LARGE), seconds_left=lambda: 60, look=lambda: None, turns=turns)
+        with turns.taken() as is_held:
+            assert not is_held, "who goes without a turn passes none on"
+    assert body == b"y" * LARGE
+
+
+def test_a_turn_that_does_not_come_is_not_waited_for_long(serve: Serve) -> None:
+    turns = Turns(patience_seconds=0.01, clock=ticks(1.0), processor=ticks(1.0))
+
+    with turns.taken():
+        body = read_body(serve(b"y" * LARGE, LARGE), seconds_left=lambda: 60, look=lambda: None, turns=turns)
+    assert body == b"y" * LARGE
+
+
+def test_a_moment_is_too_short_to_tell_whether_the_processor_is_busy() -> None:
+    turns = Turns(patience_seconds=60, clock=ticks(0.01), processor=ticks(0.01))
+
+    with turns.taken(), turns.taken() as is_held:
+        assert not is_held
