@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, compress
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,63 +22,42 @@ _EMPTY_TIMES = (b"00:00:00", b"12:00:00")
 _PART = 128 * 1024
 _ANY_DATE = re.compile(rb'"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)[^"\\]*"')
 
-
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """A way in which a date-time is sent, and what it becomes in the properties that want it."""
-
-    sent: bytes
-    becomes: bytes
-    between: bytes
-    """What stands between a property's name and the form, as far as it is the same each time."""
-    digits: int
-    """How many bytes follow on that, before the form."""
-
-
-_NOON = _Form(b'T12:00:00Z"', b'"', b'":"', 10)
-_EMPTY_NOON = _Form(b':"1900-01-01T12:00:00Z"', b":null", b'"', 0)
-_EMPTY_MIDNIGHT = _Form(b':"1900-01-01T00:00:00Z"', b":null", b'"', 0)
+_NOON = b'T12:00:00Z"'
+_SOME_EMPTY = b':"' + _EMPTY + b"T"
+_EMPTY_ENDS = frozenset(time + b'Z"' for time in _EMPTY_TIMES)
+"""How an empty date goes on: in the forms that F&O sends."""
+_END = len(b'00:00:00Z"')
+_first_bytes, _behind_end = itemgetter(slice(_END)), itemgetter(slice(_END, None))
 
 
 @dataclass(frozen=True, slots=True)
 class _Tails:
-    """How a piece of a page ends when a form follows that belongs to one of some properties.
+    """How a piece of a page ends when a date of some property follows on it.
 
     The last bytes of a name are enough where no other property ends alike; else the name is looked for.
     """
 
-    form: _Form
     wanted: frozenset[bytes]
     dates: frozenset[bytes]
     """Those of the wanted that are calendar dates."""
     length: int
     """Bytes of the shortest of the names and its quote; 0 where names are looked for."""
+    between: int
+    """Bytes that stand between the name and what follows, the same each time."""
+    digits: int
+    """Bytes that follow on those, and differ."""
 
-    def split(self, body: bytes) -> tuple[list[bytes], list[bytes]]:
-        """Return the pieces of a page between the places where the form stands, and how they end."""
-        parts = body.split(self.form.sent)
-        stop = -self.form.digits or None
-        last = parts.pop()
+    def of(self, pieces: list[bytes]) -> list[bytes]:
+        """Return how pieces end."""
+        stop = -self.digits or None
         if self.length:
-            start = -self.length - len(self.form.between) - self.form.digits
-            tails = [part[start:stop] for part in parts]
-        else:
-            before = -len(self.form.between) - self.form.digits
-            tails = [part[max(part.rfind(b'"', 0, before), 0) : stop] for part in parts]
-        parts.append(last)
-        return parts, tails
+            return list(map(itemgetter(slice(-self.length - self.between - self.digits, stop)), pieces))
+        before = -self.between - self.digits
+        return [piece[max(piece.rfind(b'"', 0, before), 0) : stop] for piece in pieces]
 
-    def rewritten(self, body: bytes) -> tuple[bytes, int]:
-        """Return the page with the form replaced where it is wanted, and how often it was in a calendar date."""
-        parts, tails = self.split(body)
-        if not tails:
-            return body, 0
-        wanted, form, dates = self.wanted, self.form, self.dates
-        found = len(tails) if dates.issuperset(tails) else sum(tail in dates for tail in tails)
-        if wanted.issuperset(tails):
-            return form.becomes.join(parts), found
-        seams = [form.becomes if tail in wanted else form.sent for tail in tails]
-        return b"".join((*chain.from_iterable(zip(parts, seams, strict=False)), parts[-1])), found
+    def count(self, tails: list[bytes]) -> int:
+        """Return how many of some ends are of calendar dates."""
+        return len(tails) if self.dates.issuperset(tails) else sum(map(self.dates.__contains__, tails))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +70,12 @@ class DateRewriter:
     """Properties whose empty date becomes null: no keys."""
     names: frozenset[bytes]
     """All properties that a page may hold."""
-    _steps: tuple[_Tails, ...] = field(init=False, repr=False, compare=False)
-    """What is done, in order."""
+    _before_empty: _Tails = field(init=False, repr=False, compare=False)
+    _before_noon: _Tails = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        steps = ((_EMPTY_NOON, self.nulls), (_EMPTY_MIDNIGHT, self.nulls), (_NOON, self.dates))
-        made = tuple(_tails(form, wanted, self) for form, wanted in steps if wanted)
-        object.__setattr__(self, "_steps", made)
+        object.__setattr__(self, "_before_empty", _tails(self, self.nulls, b'"'))
+        object.__setattr__(self, "_before_noon", _tails(self, self.dates, b'":"', digits=len(_EMPTY)))
 
     def usual(self, body: bytes) -> tuple[bytes, int]:
         """Rewrite the forms that F&O sends, and count the calendar dates among them.
@@ -105,13 +84,43 @@ class DateRewriter:
         """
         dates, is_left = 0, False
         written = []
-        for rewritten in _cut(body):
-            for tails in self._steps:
-                rewritten, found = tails.rewritten(rewritten)  # noqa: PLW2901  one step after another
-                dates += found
-            is_left = is_left or b':"1900-01-01T' in rewritten
+        for part in _cut(body):
+            rewritten, emptied, strange = self._emptied(part) if self.nulls else (part, 0, False)
+            rewritten, found = self._dated(rewritten) if self.dates else (rewritten, 0)
+            dates += emptied + found
+            is_left = is_left or strange
             written.append(rewritten)
-        return b"".join(written), -1 if is_left and self.nulls else dates
+        return b"".join(written), -1 if is_left else dates
+
+    def _emptied(self, part: bytes) -> tuple[bytes, int, bool]:
+        """Return a part with null for empty dates, of how many calendar dates, and whether any had another form."""
+        first, *others = part.split(_SOME_EMPTY)
+        if not others:
+            return part, 0, False
+        before = self._before_empty
+        tails, ends = before.of([first, *others[:-1]]), list(map(_first_bytes, others))
+        if _EMPTY_ENDS.issuperset(ends) and before.wanted.issuperset(tails):
+            return b":null".join((first, *map(_behind_end, others))), before.count(tails), False
+        wanted = [tail in before.wanted and end in _EMPTY_ENDS for tail, end in zip(tails, ends, strict=True)]
+        pieces = (
+            b":null" + _behind_end(piece) if is_wanted else _SOME_EMPTY + piece
+            for piece, is_wanted in zip(others, wanted, strict=True)
+        )
+        return (
+            b"".join((first, *pieces)),
+            before.count(list(compress(tails, wanted))),
+            not _EMPTY_ENDS.issuperset(ends),
+        )
+
+    def _dated(self, part: bytes) -> tuple[bytes, int]:
+        """Return a part with plain dates for calendar dates at noon, and how many there were."""
+        *pieces, last = part.split(_NOON)
+        before = self._before_noon
+        tails = before.of(pieces)
+        if before.wanted.issuperset(tails):
+            return b'"'.join((*pieces, last)), len(tails)
+        seams = (b'"' if tail in before.wanted else _NOON for tail in tails)
+        return b"".join((*chain.from_iterable(zip(pieces, seams, strict=True)), last)), before.count(tails)
 
     def thorough(self, body: bytes) -> bytes:
         """Rewrite every form, white space between tokens included."""
@@ -137,16 +146,14 @@ def _cut(body: bytes) -> Iterator[bytes]:
     yield body[start:]
 
 
-def _tails(form: _Form, wanted: frozenset[bytes], page: DateRewriter) -> _Tails:
-    length = 1 + min(map(len, wanted))
+def _tails(page: DateRewriter, wanted: frozenset[bytes], between: bytes, *, digits: int = 0) -> _Tails:
+    length = 1 + min(map(len, wanted), default=0)
     kinds = (wanted & page.dates, wanted - page.dates, page.names - wanted)
     ends = [{(b'"' + name)[-length:] for name in kind} for kind in kinds]
     if len(frozenset().union(*ends)) < sum(map(len, ends)):  # two kinds end alike: only whole names tell
         length = 0
-    of_dates, of_others, _ = (
-        frozenset((b'"' + name)[-length:] + form.between for name in kind) for kind in kinds
-    )
-    return _Tails(form, of_dates | of_others, of_dates, length)
+    of_dates, of_others, _ = (frozenset((b'"' + name)[-length:] + between for name in kind) for kind in kinds)
+    return _Tails(of_dates | of_others, of_dates, length, len(between), digits)
 
 
 def _property_before(body: bytes, position: int) -> bytes:
