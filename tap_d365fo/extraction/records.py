@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -39,6 +40,7 @@ _ROW_WEIGHT = 100
 _GROUP = 200
 """Records that are made lines at once: a few hundred KiB."""
 _BACKSLASH, _BRACE = 0x5C, 0x7B  # as integers, which is what bytes hold
+_first_byte = itemgetter(0)
 _NUMBERS = frozenset({"Edm.Decimal", "Edm.Int16", "Edm.Int32", "Edm.Int64", "Edm.Double", "Edm.Byte"})
 
 _decode_record = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -95,7 +97,8 @@ class RecordShape:
     def _block_of(self, page: Page) -> RecordBlock:
         if not page.records:
             return RecordBlock(self, page, [])
-        if not all(memoryview(raw)[0] == _BRACE for raw in page.records):
+        views: Iterator[memoryview] = map(memoryview, page.records)  # type: ignore[arg-type]  # Raw is a buffer
+        if set(map(_first_byte, views)) != {_BRACE}:
             raise BrokenAnswerError("The answer holds rows that are not JSON objects.")
         first = _decode_values(page.records[0])
         names = first.keys() - {ETAG}

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_BUSY_SHARE = 0.8
-"""Processor seconds of this process in a second: with more it is the processor that holds the run up."""
+_BUSY_SHARE = 0.5
+"""Processor seconds of this process in a second: with more it is the processor that holds the run up.
+
+Not nearer to one, because who takes turns leaves the processor idle at times."""
 _WINDOW_SECONDS = 0.1
-_PATIENCE_SECONDS = 1.0
-"""How long a turn is waited for: the network may halt just when the one who has the turn reads."""
+_PATIENCE_SECONDS = 0.5
+"""How long a turn is waited for: the network may halt just when the one who has the turn reads. The body that waits
+arrives in the system's buffers meanwhile."""
 
 
 class Turns:

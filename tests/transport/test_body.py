@@ -89,7 +89,7 @@ def test_a_large_body_is_left_when_the_run_is_to_end(serve: Serve) -> None:
 
 
 def test_large_bodies_take_turns_while_the_processor_is_busy(serve: Serve) -> None:
-    turns, read = Turns(patience_seconds=60, clock=ticks(1.0), processor=ticks(0.9)), threading.Event()
+    turns, read = Turns(patience_seconds=60, clock=ticks(1.0), processor=ticks(0.6)), threading.Event()
     raw = serve(b"x" * LARGE, LARGE)
 
     def take() -> None:
@@ -104,7 +104,7 @@ def test_large_bodies_take_turns_while_the_processor_is_busy(serve: Serve) -> No
 
 
 def test_large_bodies_are_read_side_by_side_while_the_processor_waits(serve: Serve) -> None:
-    turns = Turns(patience_seconds=60, clock=ticks(1.0), processor=ticks(0.7))
+    turns = Turns(patience_seconds=60, clock=ticks(1.0), processor=ticks(0.4))
 
     with turns.taken():
         body = read_body(serve(b"y" * LARGE, LARGE), seconds_left=lambda: 60, look=lambda: None, turns=turns)
