@@ -97,7 +97,7 @@ class RecordShape:
     def _block_of(self, page: Page) -> RecordBlock:
         if not page.records:
             return RecordBlock(self, page, [])
-        views: Iterator[memoryview] = map(memoryview, page.records)  # type: ignore[arg-type]  # Raw is a buffer
+        views: Iterator[memoryview] = map(memoryview, page.records)
         if set(map(_first_byte, views)) != {_BRACE}:
             raise BrokenAnswerError("The answer holds rows that are not JSON objects.")
         first = _decode_values(page.records[0])
