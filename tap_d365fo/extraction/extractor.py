@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tap_d365fo.edm.csdl import read_model
 from tap_d365fo.edm.model import EdmModel
 from tap_d365fo.errors import D365FOError, ServiceError
 from tap_d365fo.extraction.discovery import discover, wanted_sets
@@ -19,7 +18,6 @@ from tap_d365fo.extraction.environment import Environment
 from tap_d365fo.extraction.names import PublicName, public_names, with_label_texts
 from tap_d365fo.extraction.reading import Reading, ReadPlan
 from tap_d365fo.extraction.records import RecordShape
-from tap_d365fo.extraction.sweep import Sweep
 from tap_d365fo.odata.query import Query
 from tap_d365fo.transport.service import ODataService
 from tap_d365fo.transport.session import ODataSession, Request
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from tap_d365fo.config import Config
     from tap_d365fo.extraction.entity import DataEntity
     from tap_d365fo.extraction.kept import KeptDocuments
+    from tap_d365fo.extraction.sweep import Sweep
     from tap_d365fo.transport.clock import Clock
 
 __all__ = ["Extractor", "ReadPlan", "Reading"]
@@ -74,6 +73,8 @@ class Extractor:
             asked = beside.submit(self._names, named, kept)
 
             def read(chunks: Iterable[bytes]) -> EdmModel:
+                from tap_d365fo.edm.csdl import read_model  # noqa: PLC0415  a read of rows does without
+
                 return read_model(chunks, wanted=wanted_sets(self.config, asked.result()))
 
             if kept is None:
@@ -139,6 +140,8 @@ class Extractor:
     def read(self, plan: ReadPlan) -> Reading | Sweep:
         """Begin to read an entity by its method; pages are fetched ahead from now on."""
         if plan.entity.method == "sweep":
+            from tap_d365fo.extraction.sweep import Sweep  # noqa: PLC0415  nor does it take a database
+
             return Sweep(plan, self.environment)
         return Reading(plan, self.environment)
 

@@ -21,9 +21,6 @@ _BUSY_SHARE = 0.5
 
 Not nearer to one, because who takes turns leaves the processor idle at times."""
 _WINDOW_SECONDS = 0.1
-_PATIENCE_SECONDS = 0.5
-"""How long a turn is waited for: the network may halt just when the one who has the turn reads. The body that waits
-arrives in the system's buffers meanwhile."""
 
 
 class Turns:
@@ -32,11 +29,9 @@ class Turns:
     def __init__(
         self,
         *,
-        patience_seconds: float = _PATIENCE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         processor: Callable[[], float] = time.process_time,
     ) -> None:
-        self._patience = patience_seconds
         self._clock, self._processor = clock, processor
         self._turn, self._lock = threading.Lock(), threading.Lock()
         self._since = clock(), processor()
@@ -44,13 +39,23 @@ class Turns:
 
     @contextmanager
     def taken(self) -> Iterator[bool]:
-        """Yield whether this is a turn; without one the body is read beside others."""
-        is_held = self._turn.acquire(timeout=self._patience if self._is_busy() else 0)
+        """Yield whether this is a turn; without one the body is read beside others.
+
+        A turn is waited for as long as the processor is busy: where the one who has it is held up by the
+        network, it soon is not.
+        """
+        is_held = self._turn.acquire(blocking=False) or self._waited()
         try:
             yield is_held
         finally:
             if is_held:
                 self._turn.release()
+
+    def _waited(self) -> bool:
+        while self._is_busy():
+            if self._turn.acquire(timeout=_WINDOW_SECONDS):
+                return True
+        return False
 
     def _is_busy(self) -> bool:
         now, used = self._clock(), self._processor()

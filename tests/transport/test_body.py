@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import count
+from itertools import chain, count, repeat
 
 import pytest
 import requests
@@ -89,7 +89,7 @@ def test_a_large_body_is_left_when_the_run_is_to_end(serve: Serve) -> None:
 
 
 def test_large_bodies_take_turns_while_the_processor_is_busy(serve: Serve) -> None:
-    turns, read = Turns(patience_seconds=60, clock=ticks(1.0), processor=ticks(0.6)), threading.Event()
+    turns, read = Turns(clock=ticks(1.0), processor=ticks(0.6)), threading.Event()
     raw = serve(b"x" * LARGE, LARGE)
 
     def take() -> None:
@@ -104,7 +104,7 @@ def test_large_bodies_take_turns_while_the_processor_is_busy(serve: Serve) -> No
 
 
 def test_large_bodies_are_read_side_by_side_while_the_processor_waits(serve: Serve) -> None:
-    turns = Turns(patience_seconds=60, clock=ticks(1.0), processor=ticks(0.4))
+    turns = Turns(clock=ticks(1.0), processor=ticks(0.4))
 
     with turns.taken():
         body = read_body(serve(b"y" * LARGE, LARGE), seconds_left=lambda: 60, look=lambda: None, turns=turns)
@@ -113,16 +113,18 @@ def test_large_bodies_are_read_side_by_side_while_the_processor_waits(serve: Ser
     assert body == b"y" * LARGE
 
 
-def test_a_turn_that_does_not_come_is_not_waited_for_long(serve: Serve) -> None:
-    turns = Turns(patience_seconds=0.01, clock=ticks(1.0), processor=ticks(1.0))
+def test_a_turn_is_waited_for_only_as_long_as_the_processor_is_busy(serve: Serve) -> None:
+    used = chain([0.0, 1.0, 2.0, 3.0, 4.0], repeat(4.0))  # then it waits for the network
+    turns = Turns(clock=ticks(1.0), processor=lambda: next(used))
 
     with turns.taken():
         body = read_body(serve(b"y" * LARGE, LARGE), seconds_left=lambda: 60, look=lambda: None, turns=turns)
     assert body == b"y" * LARGE
+    assert next(used) == 4.0
 
 
 def test_a_moment_is_too_short_to_tell_whether_the_processor_is_busy() -> None:
-    turns = Turns(patience_seconds=60, clock=ticks(0.01), processor=ticks(0.01))
+    turns = Turns(clock=ticks(0.01), processor=ticks(0.01))
 
     with turns.taken(), turns.taken() as is_held:
         assert not is_held
