@@ -22,7 +22,6 @@ from tap_d365fo.extraction.fan_out import by_company, by_key_range
 from tap_d365fo.extraction.fetching import Fetcher, UnreadableRow
 from tap_d365fo.extraction.page_size import PageSize
 from tap_d365fo.extraction.records import RecordShape
-from tap_d365fo.extraction.scheduler import BYTES_PER_REQUEST
 from tap_d365fo.odata.query import all_of, grouped
 
 if TYPE_CHECKING:
@@ -50,8 +49,6 @@ class ReadPlan:
     """The stream's state as the door was given it."""
     order: int = 0
     """Place among the streams of a run: lower is read first."""
-    page_bytes: int = BYTES_PER_REQUEST
-    """What a page aims at: less where memory has other uses beside it."""
     only: tuple[Segment, ...] = ()
     """Read these segments instead of what the bookmark and the settings say."""
     also: str = ""
@@ -127,9 +124,7 @@ class Reading:
             service_root=environment.config.service_root,
             key=self._key,
             shape=shape,
-            page_size=PageSize(
-                environment.config.page_size, columns=len(shape.columns), page_bytes=plan.page_bytes
-            ),
+            page_size=PageSize(environment.config.page_size, columns=len(shape.columns)),
             known_names=frozenset(each.name for each in self._entity.properties),
             counting=environment.config.max_parallel_requests > 1 and not plan.only,
             filter=all_of(grouped(options.filter or ""), plan.also) if plan.also else options.filter or "",

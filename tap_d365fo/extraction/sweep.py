@@ -43,9 +43,6 @@ WHOLE_FROM_SHARE = 0.2
 FEWEST_FOR_WHOLE = 20
 """About as many keys fit into one filter: fewer are always fetched by key."""
 
-PAGE_BYTES = 6 * 1024 * 1024
-"""What a page aims at: less than in other reads, since the store and what is compared take memory too."""
-
 _DELETES_AT_ONCE = 10_000
 
 
@@ -80,7 +77,7 @@ class Sweep:
         decimals = (each.name for each in self._entity.key_properties if each.type in NUMBERS_WITH_FRACTION)
         self._texts = frozenset(decimals if environment.config.decimals == "string" else ())
         listed = replace(self._entity, method="full")
-        self._whole_plan = replace(plan, entity=listed, bookmark={}, page_bytes=PAGE_BYTES)
+        self._whole_plan = replace(plan, entity=listed, bookmark={})
         self._key_plan = replace(self._whole_plan, columns=frozenset(self._entity.key))
         self.version = int(self._bookmark.get("version") or environment.started_ms)
         self._changed: dict[str, _Changed] = {}
@@ -167,7 +164,8 @@ class Sweep:
             with ONE_AT_A_TIME:
                 versions = block.versions()
                 self._see_etags(versions)
-                self._remember(draft, versions, self._prints(block, versions), range(len(block)))
+                prints = self._prints(block, versions)
+            self._remember(draft, versions, prints, range(len(block)))
             self.rows += len(block)
             yield Batch(block, self._bookmark)
         if self._mode == "row":
