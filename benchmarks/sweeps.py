@@ -42,6 +42,7 @@ def sweep(effort: Effort) -> Outcome:
     figures = [
         Figure.at_most("time of a first sweep against a full read", _wall_ratio(first, full), 1.3),
         Figure.at_most("peak memory of a sweep", peak, 300, "MiB"),
+        Figure.at_least("bytes on the wire, fewer than a full read: 60 columns", _fewer(full, later), 20),
     ]
     what = f"{changed:.1%} changed and {deleted:.2%} deleted between runs"
     setting = f"{rows:,} rows of 60 columns in {_COMPANIES} companies; {what}; {effort.pairs} rounds."
