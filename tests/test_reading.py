@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from threading import Event, Timer
 
 import pytest
 from singer import Target, discover, select, sync
 
 from tap_d365fo.errors import IncompleteReadError, StateError
+from tap_d365fo.extraction import reading
+from tap_d365fo.extraction.chain import Chain
+from tap_d365fo.extraction.fan_out import by_key_range
 
 COMPANY_SCOPED = "CustomersV3"
 SEEKABLE = [
@@ -146,6 +150,31 @@ def test_a_full_read_killed_anywhere_resumes_and_delivers_the_union(sandbox, str
         if states and "progress" in states[-1]["bookmarks"].get(stream, {}):
             assert activated[0]["version"] == states[-1]["bookmarks"][stream]["progress"]["started"]
             assert len(resumed.records(stream)) < len(whole_run.records(stream))
+
+
+def test_no_state_names_rows_twice_while_a_read_is_being_cut_into_ranges(sandbox, monkeypatch):
+    ends, told = Chain.left, Event()
+
+    def left_while_cut(chain):
+        before = ends(chain)
+        if chain.ranged and chain.segment.up_to is None and not told.is_set():
+            told.wait(5)  # what it stands at is told only after the ranges were
+        return before
+
+    def cut(*args, **kwargs):
+        made = by_key_range(*args, **kwargs)
+        Timer(0.05, told.set).start()
+        return made
+
+    monkeypatch.setattr(Chain, "left", left_while_cut)
+    monkeypatch.setattr(reading, "by_key_range", cut)
+    outcome = sync(sandbox.config(entities=["MainAccounts"], page_size=5))
+
+    assert told.is_set()
+    marks = [each["value"]["bookmarks"]["MainAccounts"] for each in outcome.of("STATE")]
+    parts = [each["progress"]["segments"] for each in marks if "progress" in each]
+    assert max(map(len, parts)) > 1
+    assert all(sum("up_to" not in each for each in part) <= 1 for part in parts)
 
 
 def test_rows_deleted_and_inserted_during_a_read_neither_skip_nor_double_others(sandbox):

@@ -394,7 +394,7 @@ class Reading:
         elif page.left is None or page.children:
             self._pending.pop(page.segment_id, None)
         else:
-            self._pending[page.segment_id] = page.left
+            self._pending[page.segment_id] = self._bounded(page.segment_id, page.left)
         self._pending.update(page.children)
         if page.block is not None:
             if self.expected_rows is None:
@@ -409,6 +409,11 @@ class Reading:
             left = {each.company for each in progress.segments}
             self.companies = len(self._companies - left), len(self._companies)
         self._promote(progress)
+
+    def _bounded(self, segment_id: int, left: Segment) -> Segment:
+        """A page read while ranges were cut off its segment may not know yet where that ends now."""
+        standing = self._pending.get(segment_id)
+        return replace(left, up_to=standing.up_to) if standing and standing.up_to else left
 
     def _shorten(self, page: _Page) -> None:
         """Note that ranges were cut off a segment, without moving it past rows not yet handed over."""
