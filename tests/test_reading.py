@@ -281,3 +281,32 @@ def test_companies_are_cut_into_ranges_only_where_places_are_left(sandbox, place
         if "dataAreaId eq" in each.query.get("$filter", "") and not each.path.endswith("/$count"):
             seen.add(each.query["$filter"].split("'")[1])
     assert (probe is not None and probe != companies) is cuts_at_once
+
+
+@pytest.mark.parametrize("level", ["honoured", "ignored", "refused", "without links"])
+@pytest.mark.parametrize("parallel", [1, 8])
+def test_rows_are_whole_whatever_asking_for_them_bare_brings(sandbox, level, parallel):
+    sandbox.switches["metadata.none"] = level
+    sandbox.switches["page.limit"] = 5
+
+    config = sandbox.config(max_parallel_requests=parallel, include_binary=True)
+    catalog = discover(config)
+
+    outcome = sync(config, select(catalog, *(each["stream"] for each in catalog["streams"])))
+
+    names = {each["stream"] for each in outcome.messages if each["type"] == "RECORD"}
+    assert len(names) >= 12
+    for name in names:
+        whole(outcome, sandbox, name)
+        assert not any("@odata" in column for row in outcome.records(name) for column in row)
+
+
+def test_only_sweeps_ask_for_the_etags_that_they_read(sandbox, tmp_path):
+    def levels(**settings):
+        before = len(sandbox.requests)
+        sync(sandbox.config(entities=[COMPANY_SCOPED], page_size=5, **settings))
+        seen = [each for each in list(sandbox.requests)[before:] if each.path == f"/data/{COMPANY_SCOPED}"]
+        return {each.accept.partition("odata.metadata=")[2] for each in seen} - {""}
+
+    assert levels() == {"none"}
+    assert levels(change_store=str(tmp_path)) == {"minimal"}

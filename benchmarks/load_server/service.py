@@ -159,8 +159,10 @@ class LoadService:
     def _page(self, table: Table, options: dict[str, str], request: Request) -> Answer:
         limit = _page_size(request, self.meter.behaviour.largest_page)
         zipped = self.meter.behaviour.gzip and "gzip" in request.headers.get("accept-encoding", "")
-        key = (table.shape.name, table.round, tuple(options.items()), limit, request.base, zipped)
-        page = self._cache.get(key, functools.partial(_rendered, table, options, limit, request.base, zipped))
+        bare = "odata.metadata=none" in request.headers.get("accept", "")
+        key = (table.shape.name, table.round, tuple(options.items()), limit, request.base, zipped, bare)
+        render = functools.partial(_rendered, table, options, limit, request.base, zipped=zipped, bare=bare)
+        page = self._cache.get(key, render)
         self.meter.take_time(rows=page.rows, skipped=int(options.get("$skip", 0)))
         body = page.zipped if zipped else page.plain
         self.meter.sent(size=len(body), rows=page.rows)
@@ -187,9 +189,9 @@ def _filtered(table: Table, options: Mapping[str, str]) -> ranges.Ranges:
 
 
 def _rendered(
-    table: Table, options: dict[str, str], limit: int, base: str, zipped: bool
+    table: Table, options: dict[str, str], limit: int, base: str, *, zipped: bool, bare: bool
 ) -> tuple[int, _Rendered]:
-    """Render a page in F&O's framing, and the same zipped where that is wanted."""
+    """Render a page in F&O's framing, bare of context and etags or not, zipped or not."""
     _check_order(table, options.get("$orderby", ""))
     select = tuple(each.strip() for each in options.get("$select", "").split(",") if each)
     skip, top = int(options.get("$skip", 0)), int(options.get("$top", -1))
@@ -199,14 +201,16 @@ def _rendered(
     here = ranges.cut(rows, skip=skip, take=take)
     count = ranges.size(here)
     context = f"{base}/data/$metadata#{table.shape.name}" + (f"({','.join(select)})" if select else "")
-    head = f'{{"@odata.context":{json.dumps(context)},'
+    head = "{" if bare else f'{{"@odata.context":{json.dumps(context)},'
     if options.get("$count", "").lower() == "true":
         head += f'"@odata.count":{total},'
     tail = "]"
     if skip + count < total and top != count:
         link = _next_link(table, options, skip=skip + count, top=top - count if top >= 0 else None)
         tail += f',"@odata.nextLink":{json.dumps(base + link)}'
-    body = b"".join((head.encode(), b'"value":[', table.render(here, select), tail.encode(), b"}"))
+    body = b"".join(
+        (head.encode(), b'"value":[', table.render(here, select, etags=not bare), tail.encode(), b"}")
+    )
     page = _Rendered(b"" if zipped else body, count, gzip.compress(body, 1) if zipped else None)
     return len(page.plain) + len(page.zipped or b""), page
 

@@ -41,7 +41,7 @@ class Table:
         self._starts = [rows * index // len(companies) for index in range(len(companies) + 1)]
         self._deleted: set[int] = set()
         self._versions: dict[int, int] = {}
-        self._formats: dict[tuple[str, ...], tuple[list[bytes], itemgetter[int]]] = {}
+        self._formats: dict[tuple[tuple[str, ...], bool], tuple[list[bytes], itemgetter[int]]] = {}
 
     # -- which rows -------------------------------------------------------------------------------------
 
@@ -81,9 +81,9 @@ class Table:
 
     # -- what they look like ----------------------------------------------------------------------------
 
-    def render(self, rows: Ranges, select: tuple[str, ...]) -> bytes:
+    def render(self, rows: Ranges, select: tuple[str, ...], *, etags: bool) -> bytes:
         """Return rows as JSON objects joined by commas."""
-        formats, pick = self._format(select)
+        formats, pick = self._format(select, etags)
         count, versions = len(formats), self._versions
         company_of = self._companies_of(rows)
         quote = '"%s"' if not self.shape.has_integer_key else "%s"
@@ -104,20 +104,20 @@ class Table:
             return lambda _row: only
         return lambda row: names[bisect_right(starts, row) - 1]
 
-    def _format(self, select: tuple[str, ...]) -> tuple[list[bytes], itemgetter[int]]:
+    def _format(self, select: tuple[str, ...], etags: bool) -> tuple[list[bytes], itemgetter[int]]:
         """Return the templates as format strings, and what picks their slots in order."""
-        if select not in self._formats:
+        if (select, etags) not in self._formats:
             names = select or self.shape.columns
             if unknown := set(names) - set(self.shape.columns):
                 raise FilterError(f"Could not find a property named '{unknown.pop()}'.")
             slots = {DATA_AREA_ID: 1, self.shape.number_column: 2}
-            order = [0, *(slots[name] for name in names if name in slots)]
-            made = [self._template(values, names) for values in self.shape.templates]
-            self._formats[select] = (made, _picker(order))
-        return self._formats[select]
+            order = [0] * etags + [slots[name] for name in names if name in slots]
+            made = [self._template(values, names, etags) for values in self.shape.templates]
+            self._formats[select, etags] = (made, _picker(order))
+        return self._formats[select, etags]
 
-    def _template(self, values: dict[str, str], names: tuple[str, ...]) -> bytes:
-        members = ['"@odata.etag":"W/\\"%b\\""']
+    def _template(self, values: dict[str, str], names: tuple[str, ...], etags: bool) -> bytes:
+        members = ['"@odata.etag":"W/\\"%b\\""'] if etags else []
         for name in names:
             value = values[name].replace("%", "%%") if name in values else "%b"
             members.append(f'"{name}":{value}')
@@ -139,5 +139,6 @@ class Table:
 
 
 def _picker(order: list[int]):
-    pick = itemgetter(*order)
-    return pick if len(order) > 1 else lambda slots: (pick(slots),)
+    if len(order) > 1:
+        return itemgetter(*order)
+    return lambda slots: tuple(slots[place] for place in order)

@@ -8,7 +8,7 @@ in a filter, the server's next link is followed instead, page by page, as the wo
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
@@ -33,6 +33,8 @@ CIRCLES = 3
 """Times that a page is asked for again because its next link leads back."""
 
 ACCEPT = "application/json; odata.metadata=minimal"
+ACCEPT_BARE = "application/json; odata.metadata=none"
+"""Rows without control information: no context, no etags. Next link and count come all the same (facts 4.3, likely)."""
 
 
 @dataclass(slots=True)
@@ -52,6 +54,10 @@ class Asking:
     """Whether an opening page asks for the number of all rows: it tells whether cutting the read pays."""
     ordering: bool = True
     """Whether rows without a key are put in the order of their values: the server promises none of its own."""
+    bare: bool = False
+    """Whether rows may come without control information, because nobody looks at their etags."""
+    keeps_links: threading.Event = field(default_factory=threading.Event)
+    """Set once a bare page had a next link: the environment leaves that in. Shared by all reads of a run."""
 
     def orderby(self) -> tuple[str, ...]:
         """Return the columns that put rows in a total order: the key, or all that is wanted of rows without one."""
@@ -100,6 +106,7 @@ class Chain:
         self._seeks = can_seek(segment.key(asking.key))
         self._stood: set[tuple[str, ...]] = set()
         self._asked_url = ""
+        self._asked_bare = False
         self._circles = 0
         self._asked_rows = 0
         self._empty_answers = 0
@@ -130,13 +137,30 @@ class Chain:
     def request(self) -> Request:
         """Return the next request; called anew for each attempt, so that a smaller page can be asked for."""
         self._asked_rows = min(self.limit or self.asking.page_size.rows, self.asking.page_size.rows)
-        headers = {"Accept": ACCEPT, "Prefer": f"odata.maxpagesize={self._asked_rows}"}
+        self._asked_bare = self._may_be_bare()
+        accept = ACCEPT_BARE if self._asked_bare else ACCEPT
+        headers = {"Accept": accept, "Prefer": f"odata.maxpagesize={self._asked_rows}"}
         url = (
             self._link if self._link and not self._by_offset else self._query().url(self.asking.service_root)
         )
         self._asked_url = url
         name = self.asking.entity_set
         return Request("GET", url, headers=headers, what=f"reading {name}", entity_set=name)
+
+    def _may_be_bare(self) -> bool:
+        """Say whether to ask for rows alone: where it will show whether that takes next links away as well."""
+        shows = self._pages > 0 or self._counts() or self.asking.keeps_links.is_set()
+        return self.asking.bare and shows
+
+    def is_doubtful(self, block: RecordBlock) -> bool:
+        """Say whether a page that looks like the last may only lack its next link, since it was asked for bare."""
+        if not self._asked_bare:
+            return False
+        if block.page.next_link:
+            self.asking.keeps_links.set()
+        ends = bool(len(block)) and not (self._seeks and len(block) >= self._asked_rows)
+        whole = block.page.count is not None and len(block) >= block.page.count
+        return ends and not whole and not self.asking.keeps_links.is_set()
 
     def key_request(self) -> Request:
         """Return a request for nothing but the key of the next row."""

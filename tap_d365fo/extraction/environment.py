@@ -56,6 +56,8 @@ class Environment:
         self.started_ms = started_ms
         """When the run began, in milliseconds since 1970."""
         self.scheduler = Scheduler(config.max_parallel_requests)
+        self.keeps_links = threading.Event()
+        """Set once a page without control information had a next link."""
         self._lock = threading.Lock()
         self._companies: tuple[str, ...] | None = None
         self._in_sight: set[str] = set()

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap_d365fo")
 
+_NOT_ACCEPTABLE = frozenset({406, 415})
+"""Statuses of a server that does not have rows in the form asked for."""
 _MISSING_PROPERTY = re.compile(r"[Cc]ould not find a property named '([^']+)'")
 
 
@@ -69,7 +71,9 @@ class Fetcher:
         while True:
             try:
                 block = self._session.send(chain.request, chain.read, on_slow=self._asking.page_size.shrink)
-                break
+                if not chain.is_doubtful(block):
+                    break
+                self._asking.bare = False
             except QueryTooLongError:
                 if not self._shorten() and not chain.shorten():
                     raise
@@ -91,11 +95,18 @@ class Fetcher:
     def _concessions(self, chain: Chain, exc: QueryRejectedError) -> tuple[Callable[[], bool], ...]:
         """What can be given up when a query is rejected, in order; each says whether there was something."""
         return (
+            lambda: exc.status in _NOT_ACCEPTABLE and self._with_control_information(),
             lambda: self._without_missing(exc),
             self._without_count,
             chain.fall_back_to_link,
             self._without_order,
+            self._with_control_information,
         )
+
+    def _with_control_information(self) -> bool:
+        with self._lock:
+            bare, self._asking.bare = self._asking.bare, False
+        return bare
 
     def _shorten(self) -> bool:
         with self._lock:

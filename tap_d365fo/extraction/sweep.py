@@ -77,7 +77,7 @@ class Sweep:
         decimals = (each.name for each in self._entity.key_properties if each.type in NUMBERS_WITH_FRACTION)
         self._texts = frozenset(decimals if environment.config.decimals == "string" else ())
         listed = replace(self._entity, method="full")
-        self._whole_plan = replace(plan, entity=listed, bookmark={})
+        self._whole_plan = replace(plan, entity=listed, bookmark={}, with_versions=True)
         self._key_plan = replace(self._whole_plan, columns=frozenset(self._entity.key))
         self.version = int(self._bookmark.get("version") or environment.started_ms)
         self._changed: dict[str, _Changed] = {}

@@ -61,6 +61,7 @@ class RequestRecord:
     bytes_sent: int
     seconds: float
     prefer: str = ""
+    accept: str = ""
     client_request_id: str = ""
     activity_id: str = ""
     faults: tuple[str, ...] = ()
@@ -179,6 +180,7 @@ class Front:
                 len(reply.sent_body),
                 now - entered,
                 headers.get("prefer", ""),
+                headers.get("accept", ""),
                 headers.get("x-ms-client-request-id", ""),
                 dict(reply.headers).get("ms-dyn-aid", ""),
                 faults,

@@ -248,6 +248,8 @@ class DataService:
         found = select_rows(table, query, scope, self.fold, self._rng, most=most, order_default=order_default)
         page = self._page(request, table, query, found.rows)
         more = found.has_more and (query.top is None or query.top > len(found.rows))
+        if page.level == "none" and self._switches["metadata.none"] == "without links":
+            more = False
         link = self._next_link(request, raw_query, table, query, found.rows) if more else None
         return replace(page, total=found.total, next_link=link, echo=echo, skipped=found.skipped)
 
@@ -258,7 +260,7 @@ class DataService:
 
     def _page(self, request: Request, table: Table, query: Query, rows: tuple[StoredRow, ...]) -> Page:
         layout, accept = table.layout, request.headers.get("accept", "")
-        level = next((each for each in ("full", "none") if f"odata.metadata={each}" in accept), "minimal")
+        level = self._level(accept)
         selected = query.select or tuple(each.name for each in layout.columns)
         shape = [*query.select] if query.select else []
         for each in query.expand:
@@ -275,6 +277,13 @@ class DataService:
             escape=self._switches["json.non_ascii"] == "escaped",
             expanded={each.name: self._related(table, each.name, each.select, rows) for each in query.expand},
         )
+
+    def _level(self, accept: str) -> str:
+        level = next((each for each in ("full", "none") if f"odata.metadata={each}" in accept), "minimal")
+        how = self._switches["metadata.none"]
+        if level == "none" and how == "refused":
+            raise Refusal(Reply(406, b"", None))
+        return "minimal" if level == "none" and how == "ignored" else level
 
     def _next_link(
         self, request: Request, raw_query: str, table: Table, query: Query, rows: tuple[StoredRow, ...]

@@ -51,6 +51,11 @@ SWITCHES: Mapping[str, Switch] = {
     ),
     "string.compare": Switch("insensitive", ("insensitive", "sensitive"), "Case in string comparison."),
     "json.non_ascii": Switch("raw", ("raw", "escaped"), "Characters beyond ASCII as UTF-8 or \\uXXXX."),
+    "metadata.none": Switch(
+        "honoured",
+        ("honoured", "ignored", "refused", "without links"),
+        "What Accept: odata.metadata=none brings: rows without etags; the usual; 406; no next link either.",
+    ),
     "ieee754": Switch(
         "ignored", ("ignored", "honoured"), "Whether IEEE754Compatible=true makes strings of numbers."
     ),

@@ -68,7 +68,7 @@ def test_a_filter_lets_through_the_rows_for_which_it_holds(name: str, data: st.D
 
     found = rows.rows(text, across_companies=True)
 
-    everything = json.loads(b"[" + rows.render(((0, ROWS),), ()) + b"]")
+    everything = json.loads(b"[" + rows.render(((0, ROWS),), (), etags=True) + b"]")
     key = rows.shape.number_column
     wanted = [place for place, row in enumerate(everything) if holds(text, row["dataAreaId"], row[key])]
     assert list(ranges.numbers(found)) == wanted
@@ -95,7 +95,7 @@ def test_changed_rows_have_other_etags_and_deleted_rows_are_gone() -> None:
 
 
 def _rendered(rows: Table) -> list[dict[str, object]]:
-    return json.loads(b"[" + rows.render(rows.rows("", across_companies=True), ()) + b"]")
+    return json.loads(b"[" + rows.render(rows.rows("", across_companies=True), (), etags=True) + b"]")
 
 
 @pytest.fixture(scope="module")
