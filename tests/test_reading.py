@@ -283,7 +283,7 @@ def test_companies_are_cut_into_ranges_only_where_places_are_left(sandbox, place
     assert (probe is not None and probe != companies) is cuts_at_once
 
 
-@pytest.mark.parametrize("level", ["honoured", "ignored", "refused", "without links"])
+@pytest.mark.parametrize("level", ["honoured", "ignored", "refused", "without links", "rows alone"])
 @pytest.mark.parametrize("parallel", [1, 8])
 def test_rows_are_whole_whatever_asking_for_them_bare_brings(sandbox, level, parallel):
     sandbox.switches["metadata.none"] = level
@@ -301,12 +301,22 @@ def test_rows_are_whole_whatever_asking_for_them_bare_brings(sandbox, level, par
         assert not any("@odata" in column for row in outcome.records(name) for column in row)
 
 
-def test_only_sweeps_ask_for_the_etags_that_they_read(sandbox, tmp_path):
-    def levels(**settings):
-        before = len(sandbox.requests)
-        sync(sandbox.config(entities=[COMPANY_SCOPED], page_size=5, **settings))
-        seen = [each for each in list(sandbox.requests)[before:] if each.path == f"/data/{COMPANY_SCOPED}"]
-        return {each.accept.partition("odata.metadata=")[2] for each in seen} - {""}
+def forms(sandbox, entity, **settings):
+    """Sync, and return in which form each page was asked for."""
+    before = len(sandbox.requests)
+    whole(sync(sandbox.config(entities=[entity], **settings)), sandbox, entity)
+    seen = [each for each in list(sandbox.requests)[before:] if each.path == f"/data/{entity}"]
+    return [each.accept.partition("=")[2] for each in seen if "odata.metadata=" in each.accept]
 
-    assert levels() == {"none"}
-    assert levels(change_store=str(tmp_path)) == {"minimal"}
+
+def test_a_read_that_is_not_counted_asks_for_bare_rows_once_links_would_show(sandbox):
+    seen = forms(sandbox, COMPANY_SCOPED, max_parallel_requests=1, page_size=10)
+
+    assert (seen[0], seen[-1]) == ("minimal", "none")
+
+
+def test_only_sweeps_ask_for_the_etags_that_they_read(sandbox, tmp_path):
+    assert set(forms(sandbox, COMPANY_SCOPED, page_size=5)) == {"none"}
+    sync(sandbox.config(entities=[COMPANY_SCOPED], page_size=5, change_store=str(tmp_path)))
+    asked = [each.accept for each in sandbox.requests if each.path == f"/data/{COMPANY_SCOPED}"]
+    assert "minimal" in asked[-1]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from tap_d365fo.errors import BrokenAnswerError, PagingError
+from tap_d365fo.extraction.bare import USUAL, Bareness, Form
 from tap_d365fo.odata.keyset import can_seek, can_stand_at
 from tap_d365fo.odata.query import MAX_URL_LENGTH, Query
 from tap_d365fo.transport.session import Answer, Request
@@ -31,10 +32,6 @@ from each other, again and again, and from those that read."""
 
 CIRCLES = 3
 """Times that a page is asked for again because its next link leads back."""
-
-ACCEPT = "application/json; odata.metadata=minimal"
-ACCEPT_BARE = "application/json; odata.metadata=none"
-"""Rows without control information: no context, no etags. Next link and count come all the same (facts 4.3, likely)."""
 
 
 @dataclass(slots=True)
@@ -54,10 +51,10 @@ class Asking:
     """Whether an opening page asks for the number of all rows: it tells whether cutting the read pays."""
     ordering: bool = True
     """Whether rows without a key are put in the order of their values: the server promises none of its own."""
-    bare: bool = False
+    may_be_bare: bool = False
     """Whether rows may come without control information, because nobody looks at their etags."""
-    keeps_links: threading.Event = field(default_factory=threading.Event)
-    """Set once a bare page had a next link: the environment leaves that in. Shared by all reads of a run."""
+    bareness: Bareness = field(default_factory=Bareness)
+    """What the run has learned of such rows."""
 
     def orderby(self) -> tuple[str, ...]:
         """Return the columns that put rows in a total order: the key, or all that is wanted of rows without one."""
@@ -84,6 +81,7 @@ class Chain:
         self.segment = segment
         self.finished = False
         self.cursor: Cursor | None = segment.after
+        self.form = Form(may_be_bare=asking.may_be_bare, known=asking.bareness)
         self.limit: int | None = None
         """A hard limit of rows while a row that cannot be read is being closed in on."""
         self.rows = 0
@@ -106,7 +104,6 @@ class Chain:
         self._seeks = can_seek(segment.key(asking.key))
         self._stood: set[tuple[str, ...]] = set()
         self._asked_url = ""
-        self._asked_bare = False
         self._circles = 0
         self._asked_rows = 0
         self._empty_answers = 0
@@ -137,8 +134,7 @@ class Chain:
     def request(self) -> Request:
         """Return the next request; called anew for each attempt, so that a smaller page can be asked for."""
         self._asked_rows = min(self.limit or self.asking.page_size.rows, self.asking.page_size.rows)
-        self._asked_bare = self._may_be_bare()
-        accept = ACCEPT_BARE if self._asked_bare else ACCEPT
+        accept = self.form.accept(shows=self._pages > 0 or self._counts())
         headers = {"Accept": accept, "Prefer": f"odata.maxpagesize={self._asked_rows}"}
         url = (
             self._link if self._link and not self._by_offset else self._query().url(self.asking.service_root)
@@ -147,27 +143,17 @@ class Chain:
         name = self.asking.entity_set
         return Request("GET", url, headers=headers, what=f"reading {name}", entity_set=name)
 
-    def _may_be_bare(self) -> bool:
-        """Say whether to ask for rows alone: where it will show whether that takes next links away as well."""
-        shows = self._pages > 0 or self._counts() or self.asking.keeps_links.is_set()
-        return self.asking.bare and shows
-
-    def is_doubtful(self, block: RecordBlock) -> bool:
-        """Say whether a page that looks like the last may only lack its next link, since it was asked for bare."""
-        if not self._asked_bare:
-            return False
-        if block.page.next_link:
-            self.asking.keeps_links.set()
-        ends = bool(len(block)) and not (self._seeks and len(block) >= self._asked_rows)
-        whole = block.page.count is not None and len(block) >= block.page.count
-        return ends and not whole and not self.asking.keeps_links.is_set()
+    def believes(self, block: RecordBlock) -> bool:
+        """Say whether a page is what it looks like; else it is to be asked for again, as `request` then does."""
+        goes_on = self._seeks and len(block) >= self._asked_rows
+        return self.form.believes(block, ends=not (goes_on or block.page.next_link))
 
     def key_request(self) -> Request:
         """Return a request for nothing but the key of the next row."""
         names = tuple(column.name for column in self.asking.key)
         url = self._query(select=names, top=1).url(self.asking.service_root)
         name = self.asking.entity_set
-        headers = {"Accept": ACCEPT}
+        headers = {"Accept": USUAL}
         return Request("GET", url, headers=headers, what=f"finding a row of {name}", entity_set=name)
 
     def _query(self, *, select: tuple[str, ...] | None = None, top: int | None = None) -> Query:

@@ -18,6 +18,7 @@ from tap_d365fo.errors import (
     QueryRejectedError,
     UnreadablePageError,
 )
+from tap_d365fo.extraction.bare import Bareness
 from tap_d365fo.extraction.chain import Asking, Chain
 from tap_d365fo.extraction.fetching import Fetcher
 from tap_d365fo.extraction.page_size import PageSize
@@ -56,8 +57,7 @@ class Environment:
         self.started_ms = started_ms
         """When the run began, in milliseconds since 1970."""
         self.scheduler = Scheduler(config.max_parallel_requests)
-        self.keeps_links = threading.Event()
-        """Set once a page without control information had a next link."""
+        self.bareness = Bareness()
         self._lock = threading.Lock()
         self._companies: tuple[str, ...] | None = None
         self._in_sight: set[str] = set()

@@ -71,9 +71,8 @@ class Fetcher:
         while True:
             try:
                 block = self._session.send(chain.request, chain.read, on_slow=self._asking.page_size.shrink)
-                if not chain.is_doubtful(block):
+                if chain.believes(block):
                     break
-                self._asking.bare = False
             except QueryTooLongError:
                 if not self._shorten() and not chain.shorten():
                     raise
@@ -95,18 +94,13 @@ class Fetcher:
     def _concessions(self, chain: Chain, exc: QueryRejectedError) -> tuple[Callable[[], bool], ...]:
         """What can be given up when a query is rejected, in order; each says whether there was something."""
         return (
-            lambda: exc.status in _NOT_ACCEPTABLE and self._with_control_information(),
+            lambda: exc.status in _NOT_ACCEPTABLE and chain.form.give_up(for_all=True),
             lambda: self._without_missing(exc),
             self._without_count,
             chain.fall_back_to_link,
             self._without_order,
-            self._with_control_information,
+            lambda: chain.form.give_up(for_all=False),
         )
-
-    def _with_control_information(self) -> bool:
-        with self._lock:
-            bare, self._asking.bare = self._asking.bare, False
-        return bare
 
     def _shorten(self) -> bool:
         with self._lock:

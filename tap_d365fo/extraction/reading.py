@@ -129,8 +129,8 @@ class Reading:
             page_size=PageSize(environment.config.page_size, columns=len(shape.columns)),
             known_names=frozenset(each.name for each in self._entity.properties),
             counting=environment.config.max_parallel_requests > 1 and not plan.only,
-            bare=not plan.with_versions,
-            keeps_links=environment.keeps_links,
+            may_be_bare=not plan.with_versions,
+            bareness=environment.bareness,
             filter=all_of(grouped(options.filter or ""), plan.also) if plan.also else options.filter or "",
         )
         self._fetcher = Fetcher(environment.session, self._asking)

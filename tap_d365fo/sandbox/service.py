@@ -248,10 +248,12 @@ class DataService:
         found = select_rows(table, query, scope, self.fold, self._rng, most=most, order_default=order_default)
         page = self._page(request, table, query, found.rows)
         more = found.has_more and (query.top is None or query.top > len(found.rows))
-        if page.level == "none" and self._switches["metadata.none"] == "without links":
+        total = found.total
+        if page.level == "none" and self._switches["metadata.none"] in ("without links", "rows alone"):
             more = False
+            total = None if self._switches["metadata.none"] == "rows alone" else total
         link = self._next_link(request, raw_query, table, query, found.rows) if more else None
-        return replace(page, total=found.total, next_link=link, echo=echo, skipped=found.skipped)
+        return replace(page, total=total, next_link=link, echo=echo, skipped=found.skipped)
 
     def _order_default(self) -> str:
         # A skip token names the last row, and so needs an order that has a place after it.

@@ -53,8 +53,8 @@ SWITCHES: Mapping[str, Switch] = {
     "json.non_ascii": Switch("raw", ("raw", "escaped"), "Characters beyond ASCII as UTF-8 or \\uXXXX."),
     "metadata.none": Switch(
         "honoured",
-        ("honoured", "ignored", "refused", "without links"),
-        "What Accept: odata.metadata=none brings: rows without etags; the usual; 406; no next link either.",
+        ("honoured", "ignored", "refused", "without links", "rows alone"),
+        "What Accept: odata.metadata=none brings: no etags; the usual; 406; no next link; nor a count.",
     ),
     "ieee754": Switch(
         "ignored", ("ignored", "honoured"), "Whether IEEE754Compatible=true makes strings of numbers."
