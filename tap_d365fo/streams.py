@@ -9,7 +9,8 @@ from __future__ import annotations
 import gzip
 from contextlib import closing
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import msgspec
@@ -18,8 +19,10 @@ from singer_sdk.helpers.types import Context, Record  # the SDK reads these at r
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_sdk.singerlib import ActivateVersionMessage
 
+from tap_d365fo import mapping
 from tap_d365fo.errors import D365FOError
 from tap_d365fo.extraction.extractor import ReadPlan
+from tap_d365fo.extraction.partial import partial_records
 from tap_d365fo.messages import DELETED_AT, trailer
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
     from tap_d365fo.extraction.entity import DataEntity
     from tap_d365fo.extraction.reading import Batch, Reading
+    from tap_d365fo.extraction.records import RecordBlock
     from tap_d365fo.extraction.sweep import Sweep
     from tap_d365fo.tap import TapD365FO
 
@@ -198,17 +202,53 @@ class EntityStream(Stream):
 
         Some at a time: what waits for the whole page keeps the garbage collector busy.
         """
-        maps = [(head, each.transform) for head, each in zip(heads, self.stream_maps, strict=True)]
+        opened = None if batch.deleted else self._opened
+        mapped = self._wholly(batch, heads) if opened is None else self._partly(batch, heads, opened)
         lines: list[bytes] = []
-        for row in self._rows(batch):
-            for head, transform in maps:
-                mapped = transform(row)
-                if mapped is not None:
-                    lines += (head, _encode(mapped), tail)
+        for head, row in mapped:
+            lines += (head, _encode(row), tail)
             if len(lines) >= _LINES:
                 yield b"".join(lines)
                 lines.clear()
         yield b"".join(lines)
+
+    def _wholly(self, batch: Batch, heads: Sequence[bytes]) -> Iterator[tuple[bytes, Any]]:
+        """Yield what maps make of records, decoded as a whole."""
+        maps = [(head, each.transform) for head, each in zip(heads, self.stream_maps, strict=True)]
+        for row in self._rows(batch):
+            for head, transform in maps:
+                mapped = transform(row)
+                if mapped is not None:
+                    yield head, mapped
+
+    def _partly(
+        self, batch: Batch, heads: Sequence[bytes], opened: frozenset[str]
+    ) -> Iterator[tuple[bytes, Any]]:
+        """Yield what maps make of records of which they get to see no more than what they look at."""
+        block = cast("RecordBlock", batch.block)
+        partial = partial_records(block.shape.wire_names, opened)
+        told = {DELETED_AT: None} if self.replication_method == "LOG_BASED" else {}
+        maps = [(head, each.transform) for head, each in zip(heads, self.stream_maps, strict=True)]
+        for row in map(partial.decode, block.as_json()):
+            values = {**partial.values(row), **told}
+            for head, transform in maps:
+                mapped = transform(values)
+                if mapped is not None:
+                    partial.put(row, mapped)
+                    yield head, row
+
+    @cached_property
+    def _opened(self) -> frozenset[str] | None:
+        """The columns to decode for maps; None where a map, or flattening, may want any.
+
+        One column that maps leave alone is among them: of a record that has none the SDK makes nothing.
+        """
+        maps = self.config.get("stream_maps") or {}
+        names, written = mapping.looked_at(maps), mapping.written(maps)
+        kept = sorted(self.columns - written)[:1]
+        if names is None or not kept or any(each.flattening_enabled for each in self.stream_maps):
+            return None
+        return (names & self.columns) | written | {*kept, DELETED_AT}
 
     def _version_of(self, batch: Batch) -> int | None:
         """Return the version of a batch's records; bookmarked streams have none.

@@ -48,9 +48,7 @@ def by_company(chain: Chain, block: RecordBlock, environment: Environment) -> li
     if segment.company is not None or segment.others_than or not chain.seeks:
         return []
     # A page that ends at a key which no filter can name is followed by link: there may be several before a cut.
-    chain.companies_read |= {
-        _decode_company(b"{" + bytes(piece) + b"}").company.lower() for piece in block.pieces
-    }
+    chain.companies_read |= {each.company.lower() for each in map(_decode_company, block.as_json())}
     cursor = chain.cursor
     if not chain.resumable or cursor is None or next(iter(cursor), None) != DATA_AREA_ID:
         return []

@@ -63,11 +63,14 @@ class RecordShape:
     company_column: str | None = None
 
     names: frozenset[str] = field(init=False, default=frozenset())
+    wire_names: tuple[str, ...] = field(init=False, default=())
+    """The same, in the wire's order."""
     _dates: DateRewriter | None = field(init=False, default=None, repr=False, compare=False)
     _numbers: frozenset[str] = field(init=False, default=frozenset(), repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", frozenset(column.name for column in self.columns))
+        object.__setattr__(self, "wire_names", tuple(column.name for column in self.columns))
+        object.__setattr__(self, "names", frozenset(self.wire_names))
         object.__setattr__(self, "_dates", _date_rewriter(self))
         object.__setattr__(
             self, "_numbers", frozenset(each.name for each in self.columns if each.type in _NUMBERS)
@@ -191,15 +194,15 @@ class RecordBlock:
             group = everything[start : start + _GROUP]
             yield group if self.cut is not None else self.shape.as_sent(group, has_etags=self.has_etags)
 
+    def as_json(self) -> Iterator[Any]:
+        """Yield each record as a JSON object, which may have an etag."""
+        return iter(self.page.records) if self.cut is None else (b"{%b}" % piece for piece in self.cut)
+
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield the records decoded: decimals as Decimal, integers exact."""
-        if self.cut is None:
-            for record in map(_decode_values, self.page.records):
-                record.pop(ETAG, None)
-                yield record
-        else:
-            for piece in self.cut:
-                yield _decode_values(b"{" + bytes(piece) + b"}")
+        for record in map(_decode_values, self.as_json()):
+            record.pop(ETAG, None)
+            yield record
 
     def cursor(self) -> Cursor | None:
         """Return the key of the last record, values as text; None without records or key."""
@@ -291,10 +294,7 @@ def _comparable(value: str | int | None) -> str | int | None:
 
 
 def _marks(block: RecordBlock, name: str, company: str | None) -> Iterable[Any]:
-    decode = _mark_decoder(name, company or "no legal entity")
-    if block.cut is None:
-        return map(decode, block.page.records)
-    return (decode(b"{" + bytes(piece) + b"}") for piece in block.cut)
+    return map(_mark_decoder(name, company or "no legal entity"), block.as_json())
 
 
 @lru_cache(maxsize=64)
