@@ -29,6 +29,7 @@ from scripted import (
     reply_token,
     token_text,
 )
+from urllib3.util.ssl_ import create_urllib3_context
 
 from tap_d365fo import errors, remedies
 from tap_d365fo.errors import (
@@ -47,7 +48,7 @@ from tap_d365fo.errors import (
     TransportError,
     UnreadablePageError,
 )
-from tap_d365fo.transport import body, retry
+from tap_d365fo.transport import body, http, retry
 from tap_d365fo.transport import session as module
 from tap_d365fo.transport.pace import Pace
 from tap_d365fo.transport.session import Answer, Attempt, Hold, ODataSession, Request, Wait
@@ -294,6 +295,30 @@ def test_a_proxy_of_the_environment_is_obeyed_unless_excepted(session, fno, monk
 
     assert "The proxy did not let the call through." in error.message
     assert send(made)
+
+
+def test_a_proxy_is_trusted_as_servers_are(session, monkeypatch, new_server):
+    made, proxy = session(retry_budget_seconds=0), new_server()
+    made.authenticator.token()
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+
+    error = fails(made, TransportError)
+
+    assert "The proxy did not let the call through." in error.message
+    assert proxy.connections == 1
+
+
+def test_trusted_certificates_are_read_once_for_all_connections(session, fno, monkeypatch):
+    reads = []
+    monkeypatch.setattr(http, "create_urllib3_context", lambda: reads.append(1) or create_urllib3_context())
+    made = session(max_parallel_requests=4)
+    together = threading.Barrier(4)
+    fno.script(PATH, dataclasses.replace(ROWS, before=lambda: together.wait(10)))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(send, [made] * 4))
+
+    assert (fno.connections, len(reads)) == (4, 1)
 
 
 def test_a_certificate_that_is_not_trusted_is_refused(session, fno, monkeypatch, certificate, entra):
