@@ -201,7 +201,7 @@ class _Document:
 
     def _label(self, qualified: str) -> str | None:
         element = self._unread.get(qualified)
-        found = csdl_scan.entity_type_label(element.text()) if element else None
+        found = csdl_scan.entity_type_label(element.content) if element else None
         return found[0] if found else self._declared(qualified).entity_type.label
 
     def _qualified(self, name: str) -> str:

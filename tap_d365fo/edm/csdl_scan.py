@@ -46,6 +46,11 @@ _NAVIGATION = re.compile(
     rf"{_OTHERS}\s*</NavigationProperty>)"
 )
 _CONSTRAINT = re.compile(rf"<ReferentialConstraint Property={_VALUE} ReferencedProperty={_VALUE}\s*/>")
+_CHILDREN = (b"</Key>", b"</Property>", b"</NavigationProperty>")
+_LONE_CHILD = b"<NavigationProperty "
+"""A child that may have no end tag."""
+_END = 1024
+"""Bytes in which an entity type's own annotations mostly stand, and its last property."""
 _CLOSING = re.compile(rf"{_OTHERS}(?:\s*{_LABEL})?{_OTHERS}\s*</EntityType>")
 
 _ENUM_OPENING = re.compile(rf'<EnumType Name="([^"&\s]+)"\s*>(?:\s*{_LABEL})?{_OTHERS}')
@@ -79,11 +84,22 @@ def entity_type(element: str) -> DeclaredType | None:
     return DeclaredType(own)
 
 
-def entity_type_label(element: str) -> tuple[str | None] | None:
-    """Return the label of an `<EntityType>` element alone, in a tuple, or None where it looks unusual."""
-    last = max(element.rfind(f"</{tag}>") + len(tag) + 3 for tag in ("Key", "Property", "NavigationProperty"))
-    closing = _CLOSING.fullmatch(element, last)
+def entity_type_label(element: bytes) -> tuple[str | None] | None:
+    """Return the label of an `<EntityType>` element alone, in a tuple, or None where it looks unusual.
+
+    It stands behind the last property, so the whole element is looked through only where its end has none.
+    """
+    end = element[-_END:]
+    last = _after_last_child(end) or _after_last_child(end := element)
+    closing = _CLOSING.fullmatch(end[last:].decode())
     return (closing[1] or None,) if closing else None
+
+
+def _after_last_child(element: bytes) -> int:
+    """Return where the last child of an entity type has ended, 0 where there is none."""
+    ended = max((at + len(tag) for tag in _CHILDREN if (at := element.rfind(tag)) >= 0), default=0)
+    lone = element.rfind(_LONE_CHILD, ended)
+    return element.find(b"/>", lone) + 2 if lone >= 0 else ended
 
 
 def enum_type(element: str) -> EnumType | None:

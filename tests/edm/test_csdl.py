@@ -12,7 +12,7 @@ from csdl_documents import PROPERTIES, SETS, full_size, in_chunks, set_name, typ
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tap_d365fo.edm import csdl
+from tap_d365fo.edm import csdl, csdl_scan
 from tap_d365fo.edm.csdl import read_model
 from tap_d365fo.edm.model import EnumMember, NavigationProperty, OfferedSet, Property
 from tap_d365fo.errors import MetadataError
@@ -128,6 +128,19 @@ def test_only_wanted_sets_are_read_but_all_are_offered():
         OfferedSet("Groups", "Group", None),
     )
     assert list(model.enum_types) == ["NoYes"], "the enum types that the wanted sets use"
+
+
+@pytest.mark.parametrize("end", [1, 200, 1024])
+def test_labels_read_alone_are_those_of_types_read_whole(end, monkeypatch):
+    monkeypatch.setattr(csdl_scan, "_END", end)
+    document = b"".join(full_size(sets=60, properties=900, enums=5))
+    asked = {}
+
+    read_model([document], wanted=lambda entity_set, _type, label: asked.update({entity_set: label}))
+
+    sets = read_model([document]).entity_sets
+    assert asked == {name: each.entity_type.label for name, each in sets.items()}
+    assert len(set(asked.values())) > 30
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 1000])
