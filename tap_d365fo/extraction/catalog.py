@@ -27,7 +27,7 @@ from tap_d365fo.extraction.entity import REPLICATION_METHODS, DataEntity
 from tap_d365fo.extraction.methods import Choice, Impossible, choose_asked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tap_d365fo.config import Config
 
@@ -313,21 +313,26 @@ class _Told(msgspec.Struct, rename="kebab", gc=False):
 
 
 class _Item(msgspec.Struct, gc=False):
-    breadcrumb: list[str]
-    metadata: _Told
+    """Of tens of thousands only the streams' own are looked into."""
 
+    breadcrumb: msgspec.Raw
+    metadata: msgspec.Raw
 
-class _Entry(msgspec.Struct, gc=False):
-    metadata: list[_Item] | None = None
-    schema: _Told | None = None
+    @property
+    def is_of_stream(self) -> bool:
+        return not bytes(self.breadcrumb).strip(b"[] \t\r\n")
 
 
 class _Catalog(msgspec.Struct):
-    streams: list[msgspec.Raw]
+    streams: list[dict[str, msgspec.Raw]]
 
 
 _decode_catalog = msgspec.json.Decoder(_Catalog).decode
-_decode_entry = msgspec.json.Decoder(_Entry).decode
+_BREADCRUMB = b'"breadcrumb"'
+_decode_item = msgspec.json.Decoder(_Item).decode
+_decode_items = msgspec.json.Decoder(list[_Item] | None).decode
+_decode_told = msgspec.json.Decoder(_Told | None).decode
+_NULL = msgspec.Raw(b"null")
 
 
 def selected_entries(catalog: bytes | str | Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -337,21 +342,33 @@ def selected_entries(catalog: bytes | str | Mapping[str, Any]) -> list[dict[str,
     for what is no catalog.
     """
     if not isinstance(catalog, bytes | str):
-        return [each for each in _streams(catalog) if _is_selected(_told(each))]
+        return [each for each in _streams(catalog) if _is_selected_as_told(each)]
     try:
-        raws = _decode_catalog(catalog).streams
+        parts = _decode_catalog(catalog).streams
     except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
         raise _no_catalog(str(exc)) from exc
-    return [entry for entry in map(_entry_if_selected, raws) if entry is not None]
+    return [entry for entry in map(_entry_if_selected, parts) if entry is not None]
 
 
-def _entry_if_selected(raw: msgspec.Raw) -> dict[str, Any] | None:
+def _entry_if_selected(parts: Mapping[str, msgspec.Raw]) -> dict[str, Any] | None:
     try:
-        is_selected = _is_selected(_decode_entry(raw))
+        if not _is_selected_as_written(parts):
+            return None
     except msgspec.ValidationError:  # said in a form that Singer does not know, such as "selected": "true"
-        (entry,) = _streams({"streams": [msgspec.json.decode(raw)]})
-        return entry if _is_selected(_told(entry)) else None
-    return msgspec.json.decode(raw) if is_selected else None
+        entry = _built(parts)
+        return entry if _is_selected_as_told(entry) else None
+    return _built(parts)
+
+
+def _built(parts: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
+    return {name: msgspec.json.decode(value) for name, value in parts.items()}
+
+
+def _is_selected_as_written(parts: Mapping[str, msgspec.Raw]) -> bool:
+    """Say whether an entry is selected; its schema, the most of it, is looked into where that has a say."""
+    items = _first_item(parts) or _decode_items(parts.get("metadata", _NULL))
+    own = next((_decode_told(each.metadata) for each in items or () if each.is_of_stream), None)
+    return _is_selected(own, lambda: _decode_told(parts.get("schema", _NULL)), has_metadata=bool(items))
 
 
 def _streams(catalog: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -361,11 +378,26 @@ def _streams(catalog: Mapping[str, Any]) -> list[dict[str, Any]]:
     return streams
 
 
-def _told(entry: Mapping[str, Any]) -> _Entry:
-    """Return what an entry says of selection, for entries that say it in an unusual form."""
+def _first_item(parts: Mapping[str, msgspec.Raw]) -> list[_Item]:
+    """Return the first item of an entry's metadata if it is the stream's own, as it mostly is, else none.
+
+    It ends with the last brace before the next item begins, so that the columns' items stay unread.
+    """
+    text = bytes(parts.get("metadata", _NULL))
+    end = text.rfind(b"}", 0, text.find(_BREADCRUMB, len(_BREADCRUMB) + 2)) + 1
+    try:
+        item = _decode_item(text[text.find(b"{") : end])
+    except msgspec.DecodeError:
+        return []
+    return [item] if item.is_of_stream else []
+
+
+def _is_selected_as_told(entry: Mapping[str, Any]) -> bool:
+    """Say whether an entry that was built, or says it in an unusual form, is selected."""
     metadata, schema = _metadata(entry, _name(entry)), entry.get("schema")
-    items = [_Item(list(breadcrumb), _told_by(each)) for breadcrumb, each in metadata.items()]
-    return _Entry(items, _told_by(schema) if isinstance(schema, dict) else None)
+    own = next((_told_by(each) for breadcrumb, each in metadata.items() if not breadcrumb), None)
+    legacy = _told_by(schema) if isinstance(schema, dict) else None
+    return _is_selected(own, lambda: legacy, has_metadata=bool(metadata))
 
 
 def _told_by(said: Mapping[str, Any]) -> _Told:
@@ -378,14 +410,13 @@ def _truth(value: Any) -> bool | None:
     return None if value is None else str(value).lower() not in ("false", "0", "")
 
 
-def _is_selected(entry: _Entry) -> bool:
+def _is_selected(own: _Told | None, schema: Callable[[], _Told | None], *, has_metadata: bool) -> bool:
     """Say whether a stream is selected: as told, else by default; one of which nothing is told is."""
-    root = next((each.metadata for each in entry.metadata or () if not each.breadcrumb), _Told())
-    if root.inclusion == "unsupported":
-        return False
-    legacy = entry.schema.selected if entry.schema else None
-    told = (root.selected, legacy, root.selected_by_default)
-    return next((each for each in told if each is not None), not entry.metadata)
+    own = own or _Told()
+    if own.inclusion == "unsupported" or own.selected is not None:
+        return bool(own.selected) and own.inclusion != "unsupported"
+    told = ((schema() or _Told()).selected, own.selected_by_default)
+    return next((each for each in told if each is not None), not has_metadata)
 
 
 def _no_catalog(what: str) -> CatalogError:

@@ -350,6 +350,33 @@ SELECTIONS = [
 ]
 
 
+ORDERS = {
+    "columns first": lambda items: items,
+    "stream first": lambda items: items[::-1],
+    "stream alone": lambda items: [each for each in items if not each["breadcrumb"]],
+    "metadata first": lambda items: [dict(reversed(each.items())) for each in reversed(items)],
+    "text like keys": lambda items: [
+        {**each, "metadata": {"note": '}, {"breadcrumb": [] \\', **each["metadata"]}}
+        for each in reversed(items)
+    ],
+}
+
+
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+@pytest.mark.parametrize(
+    "spelling", [{}, {"indent": 2}, {"separators": (",", ":")}], ids=["usual", "loose", "tight"]
+)
+def test_entries_are_selected_in_whatever_order_and_spelling_they_tell_it(order, spelling):
+    entries = [
+        ({**entry, "metadata": order(entry["metadata"])} if entry.get("metadata") else entry, is_selected)
+        for entry, is_selected in SELECTIONS
+    ]
+
+    found = selected_entries(json.dumps({"streams": [entry for entry, _ in entries]}, **spelling))
+
+    assert found == [entry for entry, is_selected in entries if is_selected]
+
+
 @pytest.mark.parametrize("as_text", [True, False], ids=["text", "mapping"])
 def test_selected_entries_are_the_selected_ones_in_order(as_text):
     catalog = {"streams": [entry for entry, _ in SELECTIONS]}
