@@ -301,6 +301,18 @@ def test_rows_are_whole_whatever_asking_for_them_bare_brings(sandbox, level, par
         assert not any("@odata" in column for row in outcome.records(name) for column in row)
 
 
+@pytest.mark.parametrize("level", ["without links", "rows alone"])
+def test_a_bare_page_that_ends_at_a_key_that_no_filter_can_name_wants_its_link(sandbox, level):
+    sandbox.switches["metadata.none"] = level
+    keys = sorted((row["dataAreaId"], row["CustomerAccount"]) for row in sandbox.truth(COMPANY_SCOPED))
+    place = next(place for place, (_, account) in enumerate(keys) if "*" in account)
+
+    outcome = sync(sandbox.config(entities=[COMPANY_SCOPED], page_size=place + 1))
+
+    assert 0 < place + 1 < len(keys)
+    whole(outcome, sandbox, COMPANY_SCOPED)
+
+
 def forms(sandbox, entity, **settings):
     """Sync, and return in which form each page was asked for."""
     before = len(sandbox.requests)

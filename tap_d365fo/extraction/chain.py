@@ -145,8 +145,13 @@ class Chain:
 
     def believes(self, block: RecordBlock) -> bool:
         """Say whether a page is what it looks like; else it is to be asked for again, as `request` then does."""
-        goes_on = self._seeks and len(block) >= self._asked_rows
+        goes_on = len(block) >= self._asked_rows and self._can_seek_behind(block)
         return self.form.believes(block, ends=not (goes_on or block.page.next_link))
+
+    def _can_seek_behind(self, block: RecordBlock) -> bool:
+        """Say whether the next page can be asked for by the key of this one's last row; else it takes a link."""
+        cursor = block.cursor() if self._seeks else None
+        return cursor is not None and can_stand_at(cursor, self.segment.key(self.asking.key))
 
     def key_request(self) -> Request:
         """Return a request for nothing but the key of the next row."""
@@ -223,8 +228,7 @@ class Chain:
 
     def _advance_to(self, block: RecordBlock, link: str | None) -> None:
         self._empty_answers = 0
-        cursor = block.cursor()
-        if self._seeks and cursor and can_stand_at(cursor, self.segment.key(self.asking.key)):
+        if self._can_seek_behind(block):
             self._spare_link = link
             self._seek(block)
         elif link:

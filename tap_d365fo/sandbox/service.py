@@ -62,6 +62,8 @@ class Page:
     context: str
     total: int | None = None
     next_link: str | None = None
+    leaves_out: str = ""
+    """`without links` or `rows alone`: what a page of level `none` lacks beside etags and context."""
     is_single: bool = False
     level: str = "minimal"
     numbers_as_text: bool = False
@@ -98,8 +100,10 @@ class Page:
         context = "" if self.level == "none" else f'"@odata.context":"{self.context}",'
         if self.is_single:
             return "{" + context + texts[0][1:]
-        total = "" if self.total is None else f'"@odata.count":{self.total},'
-        link = "" if self.next_link is None else f',"@odata.nextLink":"{self.next_link}"'
+        has_count = self.total is not None and self.leaves_out != "rows alone"
+        total = f'"@odata.count":{self.total},' if has_count else ""
+        has_link = self.next_link is not None and not self.leaves_out
+        link = f',"@odata.nextLink":"{self.next_link}"' if has_link else ""
         return "{" + context + total + '"value":[' + ",".join(texts) + "]" + link + "}"
 
     def _expanded(self, text: str, number: int) -> str:
@@ -248,12 +252,8 @@ class DataService:
         found = select_rows(table, query, scope, self.fold, self._rng, most=most, order_default=order_default)
         page = self._page(request, table, query, found.rows)
         more = found.has_more and (query.top is None or query.top > len(found.rows))
-        total = found.total
-        if page.level == "none" and self._switches["metadata.none"] in ("without links", "rows alone"):
-            more = False
-            total = None if self._switches["metadata.none"] == "rows alone" else total
         link = self._next_link(request, raw_query, table, query, found.rows) if more else None
-        return replace(page, total=total, next_link=link, echo=echo, skipped=found.skipped)
+        return replace(page, total=found.total, next_link=link, echo=echo, skipped=found.skipped)
 
     def _order_default(self) -> str:
         # A skip token names the last row, and so needs an order that has a place after it.
@@ -274,6 +274,7 @@ class DataService:
             selected,
             context + (f"({','.join(shape)})" if shape else ""),
             level=level,
+            leaves_out=self._left_out(level),
             numbers_as_text="ieee754compatible=true" in accept.lower()
             and self._switches["ieee754"] == "honoured",
             escape=self._switches["json.non_ascii"] == "escaped",
@@ -286,6 +287,10 @@ class DataService:
         if level == "none" and how == "refused":
             raise Refusal(Reply(406, b"", None))
         return "minimal" if level == "none" and how == "ignored" else level
+
+    def _left_out(self, level: str) -> str:
+        how = str(self._switches["metadata.none"])
+        return how if level == "none" and how in ("without links", "rows alone") else ""
 
     def _next_link(
         self, request: Request, raw_query: str, table: Table, query: Query, rows: tuple[StoredRow, ...]

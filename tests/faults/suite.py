@@ -157,7 +157,7 @@ def _tales(tales: list[HistoryVerdict]) -> Iterator[str]:
 def _blind(passed: list[str]) -> list[str]:
     """The naive reader may pass under a calm sky and under what it cannot notice; a suite that passes more is blind."""
     harmless = {"calm", "page-limit", "no-prefer", "short-tokens", "throttled-at-four", "no-more-companies"}
-    unnoticed = ("link-", "query-", "short-page")
+    unnoticed = ("link-", "query-", "short-page", "bare-")
     return [name for name in passed if name not in harmless and not name.startswith(unnoticed)]
 
 

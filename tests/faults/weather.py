@@ -145,6 +145,9 @@ def alone() -> Iterator[Case]:
         yield Case(f"link-{form}-{host}", switches={"nextlink.form": form, "nextlink.host": host})
     yield Case("page-limit", switches={"page.limit": 3})
     yield Case("no-prefer", switches={"page.max_honours_prefer": "no", "page.limit": 4})
+    for form in ("ignored", "refused", "without links", "rows alone"):
+        name = f"bare-{form.replace(' ', '-')}"
+        yield Case(name, switches={"metadata.none": form, "page.limit": 3})
     yield Case(
         "throttled-at-four",
         switches={"throttle.concurrent": 4, "throttle.retry_after_s": WAIT},
@@ -289,6 +292,9 @@ def storm(seed: int) -> Case:
         "error.429_body": rng.choice(("envelope", "text", "empty")),
         "error.400_text": rng.choice(("message", "inner")),
         "string.compare": rng.choice(("insensitive", "sensitive")),
+        "metadata.none": rng.choice(
+            ("honoured", "honoured", "ignored", "refused", "without links", "rows alone")
+        ),
     }
     settings = {
         "page_size": rng.choice((2, 3, 5, 11, 40)),
