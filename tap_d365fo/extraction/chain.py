@@ -214,7 +214,7 @@ class Chain:
         self.limit = (
             None if asked >= self.asking.page_size.rows else min(asked * 2, self.asking.page_size.rows)
         )
-        if len(block) < asked and not block.page.next_link:
+        if len(block) < self._asked_rows and not block.page.next_link:
             self.finished = True
         elif not self._by_offset:
             self._seek(block)
