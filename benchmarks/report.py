@@ -32,6 +32,8 @@ belong to one machine: only the ratios travel.
 
 The vanilla tap (`benchmarks/vanilla_tap.py`) is singer-sdk's `RESTStream` filled in as its template proposes.
 The floor (`benchmarks/floor.py`) downloads pages in one thread and wraps each record, and does nothing else.
+Floor and tap ask for rows without control information (`odata.metadata=none`), which leaves out etags; the vanilla
+tap gets what comes unasked.
 """
 
 
